@@ -1,0 +1,95 @@
+/* KalAnalysis: a method, from predicted observations to weights, from weights to new members. */
+#ifndef KALMIA_ANALYSIS_H
+#define KALMIA_ANALYSIS_H
+
+#include <kalmia/model.h>
+
+typedef const char *KalAnalysisType;
+#define KALANALYSISEKI   "eki"
+#define KALANALYSISETKI  "etki"
+#define KALANALYSISHABER "haber"
+
+/* What a method asks of the run, known after SetUp. */
+typedef struct {
+  PetscInt  least;     /* members it needs at least */
+  PetscInt  copies;    /* ensembles of n x N that it keeps beside the one */
+  PetscInt  vectors;   /* replicated arrays of n numbers that it keeps */
+  PetscInt  points;    /* most columns it asks to be evaluated at once */
+  PetscBool generated; /* members are generated about a mean: no n x N is stored */
+  PetscBool locations; /* needs KalModel's locate */
+  PetscBool adjoint;   /* needs KalModel's adjoint */
+  PetscBool dense;     /* holds an n x n matrix */
+} KalNeeds;
+
+/* What a method says of the predictions it was told. */
+typedef enum {
+  KAL_VERDICT_ACCEPT = 0, /* update the ensemble, the cycle is over */
+  KAL_VERDICT_AGAIN  = 1, /* ask once more */
+  KAL_VERDICT_REJECT = 2, /* leave the ensemble as it is, the cycle is over */
+  KAL_VERDICT_STOP   = 3  /* update the ensemble, the run is over */
+} KalVerdict;
+
+/* The predictions of the points asked for. */
+typedef struct {
+  KalObservations  observations;
+  const KalBatch  *batch;
+  KalEnsemble      predictions; /* stored, batch->samples*batch->outputs numbers a member */
+  const KalStatus *status;      /* of every point, the same on every rank */
+  PetscInt         cycle;       /* from 0 */
+} KalTold;
+
+/* A named piece of a method's own state, for a snapshot; `data` is the same on every rank. */
+typedef struct {
+  const char *name;
+  const char *meaning;
+  PetscInt    count;
+  PetscReal  *data;
+} KalArray;
+#define KAL_ANALYSIS_ARRAYS 8
+
+/* What a cycle's line and the history show of a method. */
+typedef struct {
+  PetscReal loss; /* mean a sample, at the mean prediction before the update */
+  PetscReal step; /* time step or step length taken */
+  PetscReal time; /* sum of the steps */
+} KalAnalysisReport;
+
+typedef struct {
+  PetscErrorCode (*setfromoptions)(KalAnalysis, PetscOptionItems *);
+  PetscErrorCode (*setup)(KalAnalysis);
+  PetscErrorCode (*begin)(KalAnalysis, PetscInt cycle);         /* redraws and the like, before the cycle's first ask */
+  PetscErrorCode (*ask)(KalAnalysis, KalEnsemble *points);
+  PetscErrorCode (*tell)(KalAnalysis, const KalTold *, KalVerdict *);
+  PetscErrorCode (*rows)(KalAnalysis, const KalRows *); /* row-local update of the ensemble and the copies */
+  PetscErrorCode (*update)(KalAnalysis);                /* or, for a method without rows, the whole update */
+  PetscErrorCode (*arrays)(KalAnalysis, PetscInt *, KalArray[]);
+  PetscErrorCode (*view)(KalAnalysis, PetscViewer);
+  PetscErrorCode (*destroy)(KalAnalysis);
+} KalAnalysisOps;
+
+/* The kernels of the BLAS at hand, for the provenance: two runs agree in their bits only if these do. */
+PETSC_EXTERN PetscErrorCode KalGetKernels(size_t, char *);
+
+PETSC_EXTERN PetscErrorCode KalAnalysisRegister(const char *, PetscErrorCode (*)(KalAnalysis));
+PETSC_EXTERN PetscErrorCode KalAnalysisCreate(MPI_Comm, KalAnalysis *);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetType(KalAnalysis, KalAnalysisType);
+PETSC_EXTERN PetscErrorCode KalAnalysisGetType(KalAnalysis, KalAnalysisType *);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetSizes(KalAnalysis, PetscInt, PetscInt);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetSeed(KalAnalysis, PetscInt);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetEpoch(KalAnalysis, PetscInt);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetPrior(KalAnalysis, const PetscReal *);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetEnsemble(KalAnalysis, KalEnsemble, PetscInt, KalEnsemble[]);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetMean(KalAnalysis, PetscScalar *);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetFromOptions(KalAnalysis);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetUp(KalAnalysis);
+PETSC_EXTERN PetscErrorCode KalAnalysisGetNeeds(KalAnalysis, KalNeeds *);
+PETSC_EXTERN PetscErrorCode KalAnalysisBegin(KalAnalysis, PetscInt);
+PETSC_EXTERN PetscErrorCode KalAnalysisAsk(KalAnalysis, KalEnsemble *);
+PETSC_EXTERN PetscErrorCode KalAnalysisTell(KalAnalysis, const KalTold *, KalVerdict *);
+PETSC_EXTERN PetscErrorCode KalAnalysisUpdate(KalAnalysis);
+PETSC_EXTERN PetscErrorCode KalAnalysisGetReport(KalAnalysis, KalAnalysisReport *);
+PETSC_EXTERN PetscErrorCode KalAnalysisGetArrays(KalAnalysis, PetscInt *, KalArray[]);
+PETSC_EXTERN PetscErrorCode KalAnalysisView(KalAnalysis, PetscViewer);
+PETSC_EXTERN PetscErrorCode KalAnalysisDestroy(KalAnalysis *);
+
+#endif

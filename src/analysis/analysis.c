@@ -1,0 +1,471 @@
+/* Life cycle of an analysis and the table of its types. */
+#include "analysisimpl.h"
+
+extern const char *const KalSpaces[];
+
+typedef PetscErrorCode (*KalCreate)(KalAnalysis);
+
+static PetscFunctionList types;
+
+/* A method is added in one file and one line here. */
+static const struct {
+  const char *name;
+  KalCreate   create;
+} table[] = {
+  {KALANALYSISEKI,   KalAnalysisCreate_EKI  },
+  {KALANALYSISETKI,  KalAnalysisCreate_ETKI },
+  {KALANALYSISHABER, KalAnalysisCreate_Haber},
+};
+
+/*@
+   KalAnalysisRegister - Adds a method to the table of types
+
+   Not Collective
+
+   Input Parameters:
++  name - its name, as -analysis_type takes it
+-  create - fills in the operations and data of a new analysis
+@*/
+PetscErrorCode KalAnalysisRegister(const char *name, PetscErrorCode (*create)(KalAnalysis))
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFunctionListAdd(&types, name, create));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ForgetTypes(void)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFunctionListDestroy(&types));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RegisterAll(void)
+{
+  static PetscBool hooked = PETSC_FALSE;
+  size_t           i;
+
+  PetscFunctionBeginUser;
+  if (!hooked) PetscCall(PetscRegisterFinalize(ForgetTypes));
+  hooked = PETSC_TRUE;
+  for (i = 0; i < PETSC_STATIC_ARRAY_LENGTH(table); i++) PetscCall(KalAnalysisRegister(table[i].name, table[i].create));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisCreate - Makes an analysis without a type
+
+   Collective
+
+   Input Parameter:
+.  comm - the communicator, that of the ensemble
+
+   Output Parameter:
+.  analysis - the analysis
+@*/
+PetscErrorCode KalAnalysisCreate(MPI_Comm comm, KalAnalysis *analysis)
+{
+  KalAnalysis a;
+
+  PetscFunctionBeginUser;
+  if (!types) PetscCall(RegisterAll());
+  PetscCall(PetscNew(&a));
+  PetscCallMPI(MPI_Comm_dup(comm, &a->comm));
+  PetscCallMPI(MPI_Comm_rank(a->comm, &a->rank));
+  PetscCallMPI(MPI_Comm_size(a->comm, &a->size));
+  a->perepoch = 1;
+  *analysis   = a;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisSetType - Chooses the method
+
+   Collective
+
+   Input Parameters:
++  analysis - the analysis, without a type yet
+-  type - name of the method
+
+   Options Database Key:
+.  -analysis_type <type> - eki, etki, haber, or a registered one
+@*/
+PetscErrorCode KalAnalysisSetType(KalAnalysis analysis, KalAnalysisType type)
+{
+  KalCreate create;
+  char      names[512] = "";
+  size_t    i;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscFunctionListFind(types, type, &create));
+  for (i = 0; i < PETSC_STATIC_ARRAY_LENGTH(table); i++) {
+    PetscCall(PetscStrlcat(names, i ? ", " : "", sizeof names));
+    PetscCall(PetscStrlcat(names, table[i].name, sizeof names));
+  }
+  PetscCheck(create, analysis->comm, PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown -analysis_type \"%s\"; known are %s and those registered with KalAnalysisRegister()", type, names);
+  PetscCheck(!analysis->type[0], analysis->comm, PETSC_ERR_ORDER, "The analysis has the type %s already", analysis->type);
+  PetscCall(PetscStrncpy(analysis->type, type, sizeof analysis->type));
+  PetscCall(create(analysis));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisGetType - Gets the method's name
+
+   Not Collective
+
+   Input Parameter:
+.  analysis - the analysis
+
+   Output Parameter:
+.  type - its name
+@*/
+PetscErrorCode KalAnalysisGetType(KalAnalysis analysis, KalAnalysisType *type)
+{
+  PetscFunctionBeginUser;
+  *type = analysis->type;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisSetSizes - Tells the sizes of the ensemble
+
+   Logically Collective
+
+   Input Parameters:
++  analysis - the analysis
+.  n - numbers in a member
+-  N - members
+@*/
+PetscErrorCode KalAnalysisSetSizes(KalAnalysis analysis, PetscInt n, PetscInt N)
+{
+  PetscFunctionBeginUser;
+  analysis->n = n;
+  analysis->N = N;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisSetSeed - Sets the seed of the method's draws
+
+   Logically Collective
+
+   Input Parameters:
++  analysis - the analysis
+-  seed - the seed, not negative
+@*/
+PetscErrorCode KalAnalysisSetSeed(KalAnalysis analysis, PetscInt seed)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(seed >= 0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "The seed is %" PetscInt_FMT "; it must not be negative", seed);
+  analysis->seed = seed;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisSetEpoch - Tells how many cycles an epoch has
+
+   Logically Collective
+
+   Input Parameters:
++  analysis - the analysis
+-  cycles - mini-batches in an epoch, at least 1
+@*/
+PetscErrorCode KalAnalysisSetEpoch(KalAnalysis analysis, PetscInt cycles)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(cycles >= 1, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "An epoch of %" PetscInt_FMT " cycles was given; at least 1 is needed", cycles);
+  analysis->perepoch = cycles;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisSetPrior - Gives the prior standard deviation of each state entry, for redraws and perturbations
+
+   Logically Collective
+
+   Input Parameters:
++  analysis - the analysis
+-  deviation - n numbers, the same on every rank; borrowed
+@*/
+PetscErrorCode KalAnalysisSetPrior(KalAnalysis analysis, const PetscReal *deviation)
+{
+  PetscFunctionBeginUser;
+  analysis->prior = deviation;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisSetEnsemble - Gives the ensemble that the method works on
+
+   Collective
+
+   Input Parameters:
++  analysis - the analysis
+.  ensemble - the ensemble; borrowed
+.  copies - as many as KalNeeds says
+-  copy - duplicates of the ensemble that the method keeps its own things in; borrowed
+@*/
+PetscErrorCode KalAnalysisSetEnsemble(KalAnalysis analysis, KalEnsemble ensemble, PetscInt copies, KalEnsemble copy[])
+{
+  PetscInt i;
+
+  PetscFunctionBeginUser;
+  PetscCheck(copies == analysis->needs.copies, analysis->comm, PETSC_ERR_ARG_SIZ, "%s needs %" PetscInt_FMT " copies of the ensemble, not %" PetscInt_FMT, analysis->type, analysis->needs.copies, copies);
+  analysis->ensemble = ensemble;
+  analysis->copies   = copies;
+  for (i = 0; i < copies; i++) analysis->copy[i] = copy[i];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisSetMean - Gives the mean that a method with a generated ensemble updates
+
+   Logically Collective
+
+   Input Parameters:
++  analysis - the analysis
+-  mean - n numbers, the same on every rank; borrowed, written in KalAnalysisUpdate()
+@*/
+PetscErrorCode KalAnalysisSetMean(KalAnalysis analysis, PetscScalar *mean)
+{
+  PetscFunctionBeginUser;
+  analysis->mean = mean;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisSetFromOptions - Sets an analysis from the options database
+
+   Collective
+
+   Input Parameter:
+.  analysis - the analysis
+
+   Options Database Keys:
++  -analysis_type <eki> - the method
+.  -analysis_space <auto> - where its linear system is solved: ensemble (N x N), observation (p x p), matrix-free; auto: the smaller of the first two
+-  -analysis_schedule_cycles <0> - cycles over which schedules of step and spread run
+
+   Note:
+   The linear system is a KSP with the prefix analysis_ : -analysis_ksp_type, -analysis_pc_type and so on.
+@*/
+PetscErrorCode KalAnalysisSetFromOptions(KalAnalysis analysis)
+{
+  char      type[64];
+  PetscEnum space = (PetscEnum)analysis->space;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscStrncpy(type, analysis->type[0] ? analysis->type : KALANALYSISEKI, sizeof type));
+  PetscOptionsBegin(analysis->comm, NULL, "Analysis", "KalAnalysis");
+  PetscCall(PetscOptionsFList("-analysis_type", "Method", "KalAnalysisSetType", types, type, type, sizeof type, NULL));
+  if (!analysis->type[0]) PetscCall(KalAnalysisSetType(analysis, type));
+  PetscCall(PetscOptionsEnum("-analysis_space", "Space of the linear system", "KalAnalysisSetFromOptions", KalSpaces, space, &space, NULL));
+  PetscCall(PetscOptionsBoundedInt("-analysis_schedule_cycles", "Cycles over which schedules of step and spread run", "KalAnalysisSetFromOptions", analysis->horizon, &analysis->horizon, NULL, 0));
+  analysis->space = (KalSpace)space;
+  if (analysis->ops.setfromoptions) PetscCall(analysis->ops.setfromoptions(analysis, PetscOptionsObject));
+  PetscOptionsEnd();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisSetUp - Makes an analysis ready; its needs are known afterwards
+
+   Collective
+
+   Input Parameter:
+.  analysis - the analysis, with a type and sizes
+@*/
+PetscErrorCode KalAnalysisSetUp(KalAnalysis analysis)
+{
+  PetscFunctionBeginUser;
+  if (analysis->setup) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(analysis->type[0], analysis->comm, PETSC_ERR_ORDER, "The analysis has no type: use -analysis_type or KalAnalysisSetType()");
+  PetscCall(analysis->ops.setup(analysis));
+  PetscCheck(analysis->N >= analysis->needs.least, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_size %" PetscInt_FMT " is too small: %s needs at least %" PetscInt_FMT " members", analysis->N, analysis->type, analysis->needs.least);
+  PetscCall(KalSolverSetUp(analysis));
+  analysis->setup = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisGetNeeds - Gets what the method asks of the run
+
+   Not Collective
+
+   Input Parameter:
+.  analysis - the analysis, set up
+
+   Output Parameter:
+.  needs - least size, copies, vectors and so on
+@*/
+PetscErrorCode KalAnalysisGetNeeds(KalAnalysis analysis, KalNeeds *needs)
+{
+  PetscFunctionBeginUser;
+  *needs = analysis->needs;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisBegin - Begins a cycle: redraws the ensemble where that is due
+
+   Collective
+
+   Input Parameters:
++  analysis - the analysis
+-  cycle - the cycle, from 0
+@*/
+PetscErrorCode KalAnalysisBegin(KalAnalysis analysis, PetscInt cycle)
+{
+  PetscFunctionBeginUser;
+  if (analysis->ops.begin) PetscCall(analysis->ops.begin(analysis, cycle));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisAsk - Asks the method which points it wants evaluated
+
+   Collective
+
+   Input Parameter:
+.  analysis - the analysis
+
+   Output Parameter:
+.  points - an ensemble, stored or generated; it belongs to the method
+@*/
+PetscErrorCode KalAnalysisAsk(KalAnalysis analysis, KalEnsemble *points)
+{
+  PetscFunctionBeginUser;
+  PetscCall(analysis->ops.ask(analysis, points));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisTell - Tells the method what the points predict
+
+   Collective
+
+   Input Parameters:
++  analysis - the analysis
+-  told - predictions and status of the points asked for; the predictions may be overwritten
+
+   Output Parameter:
+.  verdict - accept, ask again, reject or stop
+@*/
+PetscErrorCode KalAnalysisTell(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
+{
+  PetscFunctionBeginUser;
+  PetscCall(analysis->ops.tell(analysis, told, verdict));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode VisitUpdate(void *ctx, const KalRows *rows)
+{
+  KalAnalysis analysis = (KalAnalysis)ctx;
+
+  PetscFunctionBeginUser;
+  PetscCall(analysis->ops.rows(analysis, rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisUpdate - Carries out an accepted analysis
+
+   Collective
+
+   Input Parameter:
+.  analysis - the analysis
+
+   Note:
+   A method with a row-local map has it called for every row block of the ensemble and its copies, in one
+   exchange; one with a generated ensemble updates its mean.
+@*/
+PetscErrorCode KalAnalysisUpdate(KalAnalysis analysis)
+{
+  KalEnsemble all[1 + KAL_MOST_COPIES];
+  PetscInt    i;
+
+  PetscFunctionBeginUser;
+  if (analysis->ops.rows) {
+    all[0] = analysis->ensemble;
+    for (i = 0; i < analysis->copies; i++) all[1 + i] = analysis->copy[i];
+    PetscCall(KalEnsembleMapRows(1 + analysis->copies, all, VisitUpdate, analysis));
+  }
+  if (analysis->ops.update) PetscCall(analysis->ops.update(analysis));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisGetReport - Gets loss and step of the last analysis
+
+   Not Collective
+
+   Input Parameter:
+.  analysis - the analysis
+
+   Output Parameter:
+.  report - for the cycle's line and the history
+@*/
+PetscErrorCode KalAnalysisGetReport(KalAnalysis analysis, KalAnalysisReport *report)
+{
+  PetscFunctionBeginUser;
+  *report = analysis->report;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisGetArrays - Lists the method's own state, for a snapshot
+
+   Not Collective
+
+   Input Parameter:
+.  analysis - the analysis, set up
+
+   Output Parameters:
++  count - how many arrays, at most KAL_ANALYSIS_ARRAYS
+-  arrays - name, meaning, size and place of each; the same on every rank, to be read or written there
+@*/
+PetscErrorCode KalAnalysisGetArrays(KalAnalysis analysis, PetscInt *count, KalArray arrays[])
+{
+  PetscFunctionBeginUser;
+  *count = 0;
+  if (analysis->ops.arrays) PetscCall(analysis->ops.arrays(analysis, count, arrays));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisView - Prints what an analysis will do
+
+   Collective
+
+   Input Parameters:
++  analysis - the analysis
+-  viewer - an ASCII viewer
+@*/
+PetscErrorCode KalAnalysisView(KalAnalysis analysis, PetscViewer viewer)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscViewerASCIIPrintf(viewer, "analysis: %s, linear system in %s space\n", analysis->type, KalSpaces[analysis->space]));
+  if (!analysis->uniform && analysis->setup) PetscCall(PetscViewerASCIIPrintf(viewer, "  ranks run different BLAS kernels: rank 0 solves and sends; other rank counts may give other bits\n"));
+  if (analysis->ops.view) PetscCall(analysis->ops.view(analysis, viewer));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisDestroy - Frees an analysis and nulls the pointer
+
+   Collective
+
+   Input Parameter:
+.  analysis - the analysis; NULL is left alone
+@*/
+PetscErrorCode KalAnalysisDestroy(KalAnalysis *analysis)
+{
+  PetscFunctionBeginUser;
+  if (!*analysis) PetscFunctionReturn(PETSC_SUCCESS);
+  if ((*analysis)->ops.destroy) PetscCall((*analysis)->ops.destroy(*analysis));
+  PetscCall(KSPDestroy(&(*analysis)->ksp));
+  PetscCallMPI(MPI_Comm_free(&(*analysis)->comm));
+  PetscCall(PetscFree(*analysis));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

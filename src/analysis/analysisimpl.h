@@ -1,0 +1,80 @@
+/* The inside of KalAnalysis and the kernels that methods share, for src/analysis alone. */
+#ifndef KALMIA_ANALYSISIMPL_H
+#define KALMIA_ANALYSISIMPL_H
+
+#include <kalmia/analysis.h>
+
+typedef enum { KAL_SPACE_AUTO, KAL_SPACE_ENSEMBLE, KAL_SPACE_OBSERVATION, KAL_SPACE_MATRIXFREE } KalSpace;
+
+#define KAL_MOST_COPIES 2
+
+struct _p_KalAnalysis {
+  MPI_Comm          comm;
+  PetscMPIInt       rank, size;
+  char              type[64];
+  KalAnalysisOps    ops;
+  void             *data;
+  PetscBool         setup;
+  PetscInt          n, N, seed;
+  PetscInt          perepoch; /* cycles in an epoch */
+  PetscInt          horizon;  /* cycles over which schedules run, 0: none was given */
+  const PetscReal  *prior;    /* n prior standard deviations; borrowed */
+  KalEnsemble       ensemble;
+  PetscInt          copies;
+  KalEnsemble       copy[KAL_MOST_COPIES];
+  PetscScalar      *mean; /* of a generated ensemble; borrowed, updated by the method */
+  KalNeeds          needs;
+  KalAnalysisReport report;
+
+  KalSpace  space;
+  PetscBool uniform; /* all ranks run the same BLAS kernels: they may solve in lockstep */
+  KSP       ksp;     /* kept for its options between cycles */
+  PetscInt  kspsize;
+  KalSpace  kspspace;
+};
+
+/*
+  What the predictions say (methods.md 0.1): with A the whitened anomalies, r the whitened residual at the
+  mean and R those of the members, S = A'A, d = A'r, D = A'R; P = A' Xi with Xi whitened perturbations.
+*/
+typedef struct {
+  PetscInt         N, p;   /* members that take part; observations */
+  PetscInt         active; /* members that did not fail */
+  PetscReal        scale;  /* of the anomalies */
+  PetscBool        affine; /* R = r 1' - A/scale */
+  const KalStatus *status;
+  KalSpace         space;
+  KalEnsemble      predictions; /* hold A after a matrix-free or observation-space build */
+  PetscReal        loss;        /* summed over the batch, at the mean prediction */
+  PetscReal        trace;       /* of S */
+  PetscReal        rr;          /* r'r */
+  PetscReal       *d, *diagonal, *misfit; /* N each: A'r, the diagonal of S, R_j'R_j */
+  PetscReal       *S, *D, *P;             /* N x N, or NULL */
+  PetscScalar     *A, *r, *R;             /* p x N, p, p x N in observation space, or NULL */
+} KalInnovation;
+
+/* What a method wants of the predictions. */
+#define KAL_WANT_MEMBERS   1 /* D: the residual of each member, not of the mean alone */
+#define KAL_WANT_PERTURBED 2 /* P: observations are perturbed */
+#define KAL_WANT_GRAM      4 /* S whatever the space */
+
+PETSC_INTERN PetscErrorCode KalInnovationCreate(KalAnalysis, const KalTold *, PetscInt center, PetscReal scale, PetscInt wants, KalInnovation *);
+PETSC_INTERN PetscErrorCode KalInnovationDestroy(KalInnovation *);
+PETSC_INTERN PetscErrorCode KalInnovationSolve(KalAnalysis, const KalTold *, const KalInnovation *, PetscReal shift, PetscInt columns, PetscReal perturbed, PetscReal *W);
+PETSC_INTERN PetscErrorCode KalInnovationNorm(const KalInnovation *, PetscReal *);
+
+PETSC_INTERN PetscErrorCode KalSolverSetUp(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalSolve(KalAnalysis, KalSpace, PetscInt size, PetscReal *matrix, PetscReal shift, KalEnsemble rows, PetscInt columns, PetscReal *b, PetscReal *x);
+PETSC_INTERN PetscErrorCode KalInverseRoot(KalAnalysis, PetscInt N, const PetscReal *S, PetscReal step, PetscReal *root);
+
+/* X T, with columns of failed members left out on the right and redrawn from the survivors. */
+PETSC_INTERN PetscErrorCode KalTransformRecover(KalAnalysis, PetscInt cycle, const KalStatus *, PetscInt active, PetscReal *T);
+PETSC_INTERN PetscErrorCode KalTransformCenter(PetscInt N, const KalStatus *, PetscInt active, PetscReal *T);
+PETSC_INTERN PetscErrorCode KalTransformInflate(PetscInt N, PetscReal factor, const KalStatus *, PetscInt active, PetscReal *T);
+PETSC_INTERN PetscErrorCode KalTransformRows(PetscInt rows, PetscInt N, PetscScalar *work, const PetscReal *T, PetscScalar *x, PetscInt ld);
+
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_EKI(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_ETKI(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_Haber(KalAnalysis);
+
+#endif

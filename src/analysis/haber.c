@@ -1,0 +1,303 @@
+/* The modified ensemble Kalman filter of Haber, Lucka and Ruthotto: fresh perturbations about one mean. */
+#include "analysisimpl.h"
+
+typedef enum { KAL_SCHEDULE_CONSTANT, KAL_SCHEDULE_COSINE, KAL_SCHEDULE_GEOMETRIC } KalSchedule;
+static const char *const Schedules[] = {"constant", "cosine", "geometric", "KalSchedule", "KAL_SCHEDULE_", NULL};
+
+#define KAL_MOST_STEPS 32
+
+typedef struct {
+  /* options */
+  PetscReal   damping, step, stepfinal, momentum, spread, spreadfinal;
+  KalSchedule stepschedule, spreadschedule;
+  PetscInt    linesearch;
+  PetscBool   antithetic;
+  /* state: survives a restart */
+  PetscScalar *velocity;
+  PetscReal    time;
+  /* of the cycle in hand */
+  PetscInt     cycle;
+  PetscBool    searching;
+  PetscReal    loss, taken, steps[KAL_MOST_STEPS];
+  PetscScalar *candidate; /* velocity if the step is accepted */
+  KalEnsemble  points, line;
+} KalHaber;
+
+static PetscErrorCode SetFromOptions(KalAnalysis analysis, PetscOptionItems *PetscOptionsObject)
+{
+  KalHaber *haber = (KalHaber *)analysis->data;
+  PetscEnum step = (PetscEnum)haber->stepschedule, spread = (PetscEnum)haber->spreadschedule;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsReal("-haber_damping", "Damping, times the mean eigenvalue of Q'Q", NULL, haber->damping, &haber->damping, NULL));
+  PetscCall(PetscOptionsReal("-haber_step", "Step length", NULL, haber->step, &haber->step, NULL));
+  PetscCall(PetscOptionsEnum("-haber_step_schedule", "How the step falls to its final value", NULL, Schedules, step, &step, NULL));
+  PetscCall(PetscOptionsReal("-haber_step_final", "Final step of a schedule", NULL, haber->stepfinal, &haber->stepfinal, NULL));
+  PetscCall(PetscOptionsRangeInt("-haber_line_search", "Halvings of the step that are tried at once (0: no line search)", NULL, haber->linesearch, &haber->linesearch, NULL, 0, KAL_MOST_STEPS));
+  PetscCall(PetscOptionsReal("-haber_momentum", "Factor of the velocity kept from one cycle to the next", NULL, haber->momentum, &haber->momentum, NULL));
+  PetscCall(PetscOptionsReal("-haber_spread", "Standard deviation of the perturbations, times the prior's", NULL, haber->spread, &haber->spread, NULL));
+  PetscCall(PetscOptionsEnum("-haber_spread_schedule", "How the spread falls to its final value", NULL, Schedules, spread, &spread, NULL));
+  PetscCall(PetscOptionsReal("-haber_spread_final", "Final spread of a schedule", NULL, haber->spreadfinal, &haber->spreadfinal, NULL));
+  PetscCall(PetscOptionsBool("-haber_antithetic", "Perturbations in mirrored pairs", NULL, haber->antithetic, &haber->antithetic, NULL));
+  haber->stepschedule   = (KalSchedule)step;
+  haber->spreadschedule = (KalSchedule)spread;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckSchedule(KalAnalysis analysis, const char *what, KalSchedule schedule, PetscReal final)
+{
+  PetscFunctionBeginUser;
+  if (schedule == KAL_SCHEDULE_CONSTANT) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(analysis->horizon > 0, analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_%s_schedule %s needs -analysis_schedule_cycles, the cycles it runs over: a restart that goes on for more cycles must not change it", what, Schedules[schedule]);
+  PetscCheck(final >= 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_%s_final %g: must not be negative", what, (double)final);
+  PetscCheck(schedule != KAL_SCHEDULE_GEOMETRIC || final > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_%s_final %g: a geometric schedule needs a positive final value", what, (double)final);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetUp(KalAnalysis analysis)
+{
+  KalHaber *haber = (KalHaber *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCheck(haber->damping > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_damping %g: must be positive", (double)haber->damping);
+  PetscCheck(haber->step > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_step %g: must be positive", (double)haber->step);
+  PetscCheck(haber->spread > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_spread %g: must be positive", (double)haber->spread);
+  PetscCheck(haber->momentum >= 0.0 && haber->momentum < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_momentum %g: must be at least 0 and less than 1", (double)haber->momentum);
+  PetscCall(CheckSchedule(analysis, "step", haber->stepschedule, haber->stepfinal));
+  PetscCall(CheckSchedule(analysis, "spread", haber->spreadschedule, haber->spreadfinal));
+  analysis->needs.least     = 2;
+  analysis->needs.vectors   = 2;
+  analysis->needs.generated = PETSC_TRUE;
+  analysis->needs.points    = PetscMax(analysis->N + 1, haber->linesearch);
+  PetscCall(PetscCalloc1(analysis->n, &haber->velocity));
+  PetscCall(PetscMalloc1(analysis->n, &haber->candidate));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscReal Scheduled(const KalAnalysis analysis, KalSchedule schedule, PetscReal start, PetscReal final, PetscInt cycle)
+{
+  const PetscReal t = schedule == KAL_SCHEDULE_CONSTANT ? 0.0 : PetscMin(1.0, (PetscReal)cycle / analysis->horizon);
+
+  if (schedule == KAL_SCHEDULE_COSINE) return final + (start - final) * 0.5 * (1.0 + PetscCosReal(PETSC_PI * t));
+  if (schedule == KAL_SCHEDULE_GEOMETRIC) return start * PetscPowReal(final / start, t);
+  return start;
+}
+
+static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
+{
+  KalHaber       *haber  = (KalHaber *)analysis->data;
+  const KalKey    key    = {analysis->seed, KAL_DRAW_PERTURBATION, cycle, 0};
+  const PetscReal spread = Scheduled(analysis, haber->spreadschedule, haber->spread, haber->spreadfinal, cycle);
+
+  PetscFunctionBeginUser;
+  PetscCheck(analysis->mean && analysis->prior, analysis->comm, PETSC_ERR_ORDER, "haber needs a mean and the prior's spread: call KalAnalysisSetMean() and KalAnalysisSetPrior()");
+  haber->cycle     = cycle;
+  haber->searching = PETSC_FALSE;
+  if (!haber->points) PetscCall(KalEnsembleCreateGaussian(analysis->comm, analysis->n, analysis->N + 1, analysis->mean, analysis->prior, &haber->points));
+  PetscCall(KalEnsembleGaussianSet(haber->points, key, spread, haber->antithetic, PETSC_TRUE));
+  PetscCall(KalEnsembleGaussianSet(analysis->ensemble, key, spread, haber->antithetic, PETSC_FALSE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Ask(KalAnalysis analysis, KalEnsemble *points)
+{
+  KalHaber *haber = (KalHaber *)analysis->data;
+
+  PetscFunctionBeginUser;
+  *points = haber->points;
+  if (haber->searching) {
+    if (!haber->line) PetscCall(KalEnsembleCreateLine(analysis->comm, analysis->n, haber->linesearch, analysis->mean, haber->candidate, haber->steps, &haber->line));
+    *points = haber->line;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Coefficients c = (Q'Q + gamma I)^{-1} Q'r, their mean over the active members removed. */
+static PetscErrorCode Coefficients(KalAnalysis analysis, const KalTold *told, const KalInnovation *in, PetscReal *c)
+{
+  const KalHaber *haber = (const KalHaber *)analysis->data;
+  PetscReal       mean  = 0.0;
+  PetscInt        j;
+
+  PetscFunctionBeginUser;
+  PetscCheck(in->trace > 0.0 && PetscIsNormalReal(in->trace), analysis->comm, PETSC_ERR_FP, "The perturbations change no prediction (trace of Q'Q = %g) in cycle %" PetscInt_FMT ": -haber_spread %g is too small, or the network's outputs do not depend on its weights", (double)in->trace, told->cycle, (double)haber->spread);
+  PetscCall(KalInnovationSolve(analysis, told, in, haber->damping * in->trace / in->active, 1, 0.0, c));
+  for (j = 0; j < in->N; j++) mean += in->status[j] == KAL_MEMBER_OK ? c[j] : 0.0;
+  for (j = 0; j < in->N; j++) c[j] = in->status[j] == KAL_MEMBER_OK ? c[j] - mean / in->active : 0.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TellPerturbed(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
+{
+  KalHaber       *haber = (KalHaber *)analysis->data;
+  const PetscReal step  = Scheduled(analysis, haber->stepschedule, haber->step, haber->stepfinal, haber->cycle);
+  KalInnovation   in;
+  PetscReal      *c;
+  PetscInt        i, k;
+
+  PetscFunctionBeginUser;
+  PetscCheck(told->status[analysis->N] == KAL_MEMBER_OK, analysis->comm, PETSC_ERR_FP, "The mean's own prediction is not finite in cycle %" PetscInt_FMT "; a smaller -haber_step or a larger -haber_damping keeps it so", told->cycle);
+  PetscCall(KalInnovationCreate(analysis, told, analysis->N, 1.0, 0, &in));
+  PetscCall(PetscCalloc1(analysis->N + 1, &c));
+  PetscCall(Coefficients(analysis, told, &in, c));
+  PetscCall(KalEnsembleCombine(haber->points, c, haber->candidate));
+  for (i = 0; i < analysis->n; i++) haber->candidate[i] += haber->momentum * haber->velocity[i];
+  haber->loss           = in.loss;
+  haber->taken          = step;
+  analysis->report.loss = in.loss / told->batch->samples;
+  *verdict              = KAL_VERDICT_ACCEPT;
+  if (haber->linesearch) {
+    for (k = 0; k < haber->linesearch; k++) haber->steps[k] = k ? 0.5 * haber->steps[k - 1] : step;
+    haber->searching = PETSC_TRUE;
+    *verdict         = KAL_VERDICT_AGAIN;
+  }
+  PetscCall(PetscFree(c));
+  PetscCall(KalInnovationDestroy(&in));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode VisitLosses(void *ctx, const KalRows *rows, PetscReal *sums)
+{
+  const KalTold *told = (const KalTold *)ctx;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsLosses(told->observations, told->batch, rows, sums));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TellLine(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
+{
+  KalHaber   *haber       = (KalHaber *)analysis->data;
+  KalEnsemble predictions = told->predictions;
+  PetscReal   loss[KAL_MOST_STEPS], best = haber->loss;
+  PetscInt    k;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEnsembleSumRows(1, &predictions, VisitLosses, (void *)told, haber->linesearch, loss));
+  haber->taken = 0.0;
+  for (k = 0; k < haber->linesearch; k++) {
+    if (told->status[k] == KAL_MEMBER_OK && loss[k] < best) {
+      best         = loss[k];
+      haber->taken = haber->steps[k];
+    }
+  }
+  *verdict = KAL_VERDICT_ACCEPT;
+  if (haber->taken == 0.0) { /* no step lowers the loss: the direction and what led to it are dropped */
+    PetscCall(PetscArrayzero(haber->velocity, analysis->n));
+    *verdict = KAL_VERDICT_REJECT;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
+{
+  KalHaber *haber = (KalHaber *)analysis->data;
+
+  PetscFunctionBeginUser;
+  if (haber->searching) PetscCall(TellLine(analysis, told, verdict));
+  else PetscCall(TellPerturbed(analysis, told, verdict));
+  analysis->report.step = haber->taken;
+  if (*verdict == KAL_VERDICT_ACCEPT) haber->time += haber->taken;
+  analysis->report.time = haber->time;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Update(KalAnalysis analysis)
+{
+  KalHaber *haber = (KalHaber *)analysis->data;
+  PetscInt  i;
+
+  PetscFunctionBeginUser;
+  for (i = 0; i < analysis->n; i++) {
+    haber->velocity[i] = haber->candidate[i];
+    analysis->mean[i] += haber->taken * haber->candidate[i];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Arrays(KalAnalysis analysis, PetscInt *count, KalArray arrays[])
+{
+  KalHaber *haber = (KalHaber *)analysis->data;
+
+  PetscFunctionBeginUser;
+  arrays[0].name    = "velocity";
+  arrays[0].meaning = "velocity of the mean, kept by momentum";
+  arrays[0].count   = analysis->n;
+  arrays[0].data    = haber->velocity;
+  arrays[1].name    = "time";
+  arrays[1].meaning = "sum of the steps";
+  arrays[1].count   = 1;
+  arrays[1].data    = &haber->time;
+  *count            = 2;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
+{
+  const KalHaber *haber = (const KalHaber *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscViewerASCIIPrintf(viewer, "  damping %g tr/N, step %g (%s), momentum %g, spread %g (%s)%s", (double)haber->damping, (double)haber->step, Schedules[haber->stepschedule], (double)haber->momentum, (double)haber->spread, Schedules[haber->spreadschedule], haber->antithetic ? ", antithetic" : ""));
+  if (haber->linesearch) PetscCall(PetscViewerASCIIPrintf(viewer, ", line search over %" PetscInt_FMT " halvings", haber->linesearch));
+  PetscCall(PetscViewerASCIIPrintf(viewer, "\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Destroy(KalAnalysis analysis)
+{
+  KalHaber *haber = (KalHaber *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEnsembleDestroy(&haber->points));
+  PetscCall(KalEnsembleDestroy(&haber->line));
+  PetscCall(PetscFree(haber->velocity));
+  PetscCall(PetscFree(haber->candidate));
+  PetscCall(PetscFree(analysis->data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*MC
+   KALANALYSISHABER = "haber" - The modified ensemble Kalman filter of Haber, Lucka and Ruthotto ("Never look back", 2018)
+
+   Each cycle draws N fresh perturbations Omega about one mean theta, of fixed or shrinking spread; with Q the
+   whitened anomalies of their predictions and r the whitened residual at theta,
+   c = (Q'Q + gamma I)^{-1} Q'r, v <- beta v + Omega c, theta <- theta + mu v (methods.md 2). No member is
+   stored and none is sent: perturbations follow from their counters and are drawn again for Omega c.
+
+   Options Database Keys:
++  -haber_damping <20> - gamma in units of tr(Q'Q)/N
+.  -haber_step <0.1>, -haber_step_schedule <constant>, -haber_step_final <0> - mu, and how it falls over -analysis_schedule_cycles
+.  -haber_line_search <0> - step lengths mu, mu/2, ... that are evaluated at once, the one with the least loss is taken; none better: the cycle is rejected
+.  -haber_momentum <0> - beta
+.  -haber_spread <0.1>, -haber_spread_schedule <constant>, -haber_spread_final <0.01> - standard deviation of the perturbations, times the prior's
+-  -haber_antithetic <false> - perturbations in mirrored pairs
+
+   Notes:
+   Differences from the re-implementations the formula was read in: the damping is relative to the trace, anomalies are
+   taken about the members' mean (so that Omega's mean is removed), and the loss' weight whitens Q.
+
+.seealso: KALANALYSISEKI
+M*/
+PetscErrorCode KalAnalysisCreate_Haber(KalAnalysis analysis)
+{
+  KalHaber *haber;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(&haber));
+  haber->damping     = 20.0;
+  haber->step        = 0.1;
+  haber->spread      = 0.1;
+  haber->spreadfinal = 0.01;
+
+  analysis->data               = haber;
+  analysis->ops.setfromoptions = SetFromOptions;
+  analysis->ops.setup          = SetUp;
+  analysis->ops.begin          = Begin;
+  analysis->ops.ask            = Ask;
+  analysis->ops.tell           = Tell;
+  analysis->ops.update         = Update;
+  analysis->ops.arrays         = Arrays;
+  analysis->ops.view           = View;
+  analysis->ops.destroy        = Destroy;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

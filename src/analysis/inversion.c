@@ -1,0 +1,332 @@
+/*
+  Ensemble Kalman inversion as a cycle: redraw where due, ask for the members (or their extrapolation),
+  make weights of what they predict, transform the rows.
+*/
+#include "inversion.h"
+
+static const char *const StepRules[] = {"fixed", "adaptive", "misfit", "KalStepRule", "KAL_STEP_", NULL};
+static const char *const Momentums[] = {"none", "constant", "nesterov", "KalMomentum", "KAL_MOMENTUM_", NULL};
+static const char *const RedrawAbouts[] = {"mean", "member", "KalRedrawAbout", "KAL_REDRAW_", NULL};
+static const char *const Targets[] = {"optimum", "posterior", "KalTarget", "KAL_TARGET_", NULL};
+
+/* "-<prefix>_<name>", in a buffer that the next call of the same slot overwrites */
+static const char *Option(const KalInversion *inv, const char *name)
+{
+  static char text[64];
+
+  (void)PetscSNPrintf(text, sizeof text, "-%s_%s", inv->prefix, name);
+  return text;
+}
+
+static PetscErrorCode SetMomentumAndRedraw(KalInversion *inv, PetscOptionItems *PetscOptionsObject)
+{
+  PetscEnum momentum = (PetscEnum)inv->momentum, about = (PetscEnum)inv->redrawabout;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsEnum(Option(inv, "momentum"), "Momentum of the members", NULL, Momentums, momentum, &momentum, NULL));
+  PetscCall(PetscOptionsReal(Option(inv, "momentum_factor"), "Factor of constant momentum", NULL, inv->momentumfactor, &inv->momentumfactor, NULL));
+  PetscCall(PetscOptionsBoundedInt(Option(inv, "redraw_cycles"), "Redraw the ensemble every so many cycles (0: never)", NULL, inv->redrawcycles, &inv->redrawcycles, NULL, 0));
+  PetscCall(PetscOptionsBoundedInt(Option(inv, "redraw_epochs"), "Redraw the ensemble every so many epochs (0: never)", NULL, inv->redrawepochs, &inv->redrawepochs, NULL, 0));
+  PetscCall(PetscOptionsReal(Option(inv, "redraw_spread"), "Spread of a redraw, times the prior's", NULL, inv->redrawspread, &inv->redrawspread, NULL));
+  PetscCall(PetscOptionsEnum(Option(inv, "redraw_about"), "Redraw about the mean, or about each member", NULL, RedrawAbouts, about, &about, NULL));
+  inv->momentum    = (KalMomentum)momentum;
+  inv->redrawabout = (KalRedrawAbout)about;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode KalInversionSetFromOptions(KalAnalysis analysis, PetscOptionItems *PetscOptionsObject)
+{
+  KalInversion *inv    = (KalInversion *)analysis->data;
+  PetscEnum     target = (PetscEnum)inv->target, rule = (PetscEnum)inv->rule;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsEnum(Option(inv, "target"), "Optimum: iterate on; posterior: stop at total step 1", NULL, Targets, target, &target, NULL));
+  PetscCall(PetscOptionsEnum(Option(inv, "step_rule"), "Time step: fixed, adaptive (Kovachki and Stuart), misfit (Iglesias and Yang)", NULL, StepRules, rule, &rule, NULL));
+  PetscCall(PetscOptionsReal(Option(inv, "step"), "Time step, or the numerator of the adaptive one", NULL, inv->step, &inv->step, NULL));
+  PetscCall(PetscOptionsReal(Option(inv, "step_floor"), "Added to the denominator of the adaptive step", NULL, inv->floor, &inv->floor, NULL));
+  PetscCall(PetscOptionsReal(Option(inv, "step_most"), "Largest step", NULL, inv->most, &inv->most, NULL));
+  PetscCall(PetscOptionsReal(Option(inv, "step_total"), "Stop when the steps, counted in epochs, sum up to this (0: never)", NULL, inv->total, &inv->total, NULL));
+  PetscCall(PetscOptionsReal(Option(inv, "inflation"), "Multiplies the anomalies after the analysis", NULL, inv->inflation, &inv->inflation, NULL));
+  PetscCall(PetscOptionsReal(Option(inv, "inflation_additive"), "Spread of additive inflation after the analysis, times the prior's", NULL, inv->additive, &inv->additive, NULL));
+  inv->target = (KalTarget)target;
+  inv->rule   = (KalStepRule)rule;
+  PetscCall(SetMomentumAndRedraw(inv, PetscOptionsObject));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckOptions(KalAnalysis analysis, const KalInversion *inv)
+{
+  const PetscBool renewed = (PetscBool)(inv->redrawcycles || inv->redrawepochs || inv->inflation != 1.0 || inv->additive != 0.0 || inv->momentum != KAL_MOMENTUM_NONE);
+
+  PetscFunctionBeginUser;
+  PetscCheck(inv->step > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: the time step must be positive", Option(inv, "step"), (double)inv->step);
+  PetscCheck(inv->floor >= 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "step_floor"), (double)inv->floor);
+  PetscCheck(inv->most > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be positive", Option(inv, "step_most"), (double)inv->most);
+  PetscCheck(inv->total >= 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "step_total"), (double)inv->total);
+  PetscCheck(inv->inflation > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be positive; 1 is none", Option(inv, "inflation"), (double)inv->inflation);
+  PetscCheck(inv->additive >= 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "inflation_additive"), (double)inv->additive);
+  PetscCheck(inv->redrawspread >= 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "redraw_spread"), (double)inv->redrawspread);
+  PetscCheck(inv->momentumfactor >= 0.0 && inv->momentumfactor < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be at least 0 and less than 1", Option(inv, "momentum_factor"), (double)inv->momentumfactor);
+  PetscCheck(inv->target != KAL_TARGET_POSTERIOR || !renewed, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s posterior: momentum, redraws and inflation change the distribution; leave them out", Option(inv, "target"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetUp(KalAnalysis analysis)
+{
+  KalInversion *inv = (KalInversion *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCall(CheckOptions(analysis, inv));
+  if (inv->target == KAL_TARGET_POSTERIOR && inv->total == 0.0) inv->total = 1.0;
+  analysis->needs.least  = 2;
+  analysis->needs.copies = inv->momentum == KAL_MOMENTUM_NONE ? 0 : 1;
+  analysis->needs.points = analysis->N;
+  PetscCall(PetscMalloc2(analysis->N, &inv->status, (size_t)analysis->N * analysis->N, &inv->T));
+  inv->state[KAL_STATE_THETA] = 1.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Members anew about the mean or about themselves, with draws keyed by cycle, member and entry. */
+static PetscErrorCode Redraw(KalAnalysis analysis, PetscInt cycle)
+{
+  KalInversion      *inv = (KalInversion *)analysis->data;
+  KalKey             key = {analysis->seed, KAL_DRAW_REDRAW, cycle, 0};
+  const PetscScalar *mean;
+  PetscScalar       *x, *previous;
+  PetscReal         *z;
+  PetscInt           i, j, first, last;
+
+  PetscFunctionBeginUser;
+  PetscCheck(analysis->prior, analysis->comm, PETSC_ERR_ORDER, "A redraw needs the prior's spread: call KalAnalysisSetPrior()");
+  PetscCall(KalEnsembleGetMean(analysis->ensemble, &mean));
+  PetscCall(KalEnsembleGetOwnershipRange(analysis->ensemble, &first, &last));
+  PetscCall(PetscMalloc1(analysis->n, &z));
+  for (j = first; j < last; j++) {
+    key.member = j;
+    PetscCall(KalEnsembleGetMember(analysis->ensemble, j, &x));
+    PetscCall(KalDrawNormal(key, 0, analysis->n, z));
+    for (i = 0; i < analysis->n; i++) x[i] = (inv->redrawabout == KAL_REDRAW_MEAN ? mean[i] : x[i]) + inv->redrawspread * analysis->prior[i] * z[i];
+    if (analysis->copies) {
+      PetscCall(KalEnsembleGetMember(analysis->copy[0], j, &previous));
+      PetscCall(PetscArraycpy(previous, x, analysis->n));
+    }
+  }
+  PetscCall(PetscFree(z));
+  PetscCall(KalEnsembleChanged(analysis->ensemble));
+  inv->state[KAL_STATE_THETA]  = 1.0;
+  inv->state[KAL_STATE_FACTOR] = 0.0; /* momentum begins anew with the members */
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
+{
+  KalInversion  *inv   = (KalInversion *)analysis->data;
+  const PetscInt epoch = inv->redrawepochs * analysis->perepoch;
+
+  PetscFunctionBeginUser;
+  inv->cycle = cycle;
+  if (cycle > 0 && ((inv->redrawcycles && cycle % inv->redrawcycles == 0) || (epoch && cycle % epoch == 0))) PetscCall(Redraw(analysis, cycle));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Ask(KalAnalysis analysis, KalEnsemble *points)
+{
+  KalInversion *inv = (KalInversion *)analysis->data;
+
+  PetscFunctionBeginUser;
+  *points = analysis->ensemble;
+  if (inv->state[KAL_STATE_FACTOR] != 0.0) {
+    if (!inv->points) PetscCall(KalEnsembleCreateExtrapolated(analysis->ensemble, analysis->copy[0], 0.0, &inv->points));
+    PetscCall(KalEnsembleSetFactor(inv->points, inv->state[KAL_STATE_FACTOR]));
+    *points = inv->points;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckLoss(KalAnalysis analysis, const KalInversion *inv, const KalTold *told)
+{
+  KalLossType loss;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetLoss(told->observations, &loss, NULL, NULL));
+  PetscCheck(loss == KAL_LOSS_SQUARED || !inv->perturbed, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_update stochastic with -observations_loss cross-entropy: class labels have no Gaussian noise to perturb them by; use -%s_update deterministic, or the squared loss", inv->prefix, inv->prefix);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
+{
+  KalInversion *inv = (KalInversion *)analysis->data;
+  KalInnovation in;
+  PetscReal     step;
+
+  PetscFunctionBeginUser;
+  PetscCall(CheckLoss(analysis, inv, told));
+  PetscCall(KalInnovationCreate(analysis, told, -1, 0.0, inv->wants | (inv->rule == KAL_STEP_ADAPTIVE ? KAL_WANT_MEMBERS : 0) | (inv->perturbed ? KAL_WANT_PERTURBED : 0), &in));
+  PetscCall(KalInversionStep(analysis, &in, &step));
+  PetscCall(inv->weights(analysis, told, &in, step, inv->T));
+  PetscCall(KalTransformInflate(in.N, inv->inflation, told->status, in.active, inv->T));
+  PetscCall(KalTransformRecover(analysis, told->cycle, told->status, in.active, inv->T));
+  PetscCall(PetscArraycpy(inv->status, told->status, in.N));
+  inv->active = in.active;
+  inv->state[KAL_STATE_TIME] += step / analysis->perepoch;
+  analysis->report.loss = in.loss / told->batch->samples;
+  analysis->report.step = step;
+  analysis->report.time = inv->state[KAL_STATE_TIME];
+  *verdict              = inv->total > 0.0 && inv->state[KAL_STATE_TIME] >= inv->total * (1.0 - 1e-12) ? KAL_VERDICT_STOP : KAL_VERDICT_ACCEPT;
+  PetscCall(KalInnovationDestroy(&in));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Copies the rows that the transform starts from: the members, or their extrapolation; failed members as zeros. */
+static PetscErrorCode StartRows(const KalAnalysis analysis, const KalRows *rows, PetscScalar *work)
+{
+  const KalInversion *inv    = (const KalInversion *)analysis->data;
+  const PetscReal     factor = inv->state[KAL_STATE_FACTOR];
+  PetscInt            i, j;
+
+  PetscFunctionBeginUser;
+  for (j = 0; j < analysis->N; j++) {
+    PetscScalar *w = work + (size_t)j * rows->count, *x = rows->x[0] + (size_t)j * rows->ld[0];
+
+    if (inv->status[j] != KAL_MEMBER_OK) PetscCall(PetscArrayzero(w, rows->count));
+    else if (analysis->copies) {
+      PetscScalar *previous = rows->x[1] + (size_t)j * rows->ld[1];
+
+      for (i = 0; i < rows->count; i++) {
+        w[i]        = factor == 0.0 ? x[i] : x[i] + factor * (x[i] - previous[i]);
+        previous[i] = x[i];
+      }
+    } else PetscCall(PetscArraycpy(w, x, rows->count));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Additive inflation: prior-scaled draws with their mean over the members removed, so that the mean stays. */
+static PetscErrorCode Inflate(KalAnalysis analysis, const KalRows *rows)
+{
+  KalInversion *inv = (KalInversion *)analysis->data;
+  KalKey        key = {analysis->seed, KAL_DRAW_INFLATION, inv->cycle, 0};
+  PetscReal    *z = inv->noise, *mean = inv->noise + rows->count;
+  PetscInt      i, j;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscArrayzero(mean, rows->count));
+  for (j = 0; j < analysis->N; j++) {
+    key.member = j;
+    PetscCall(KalDrawNormal(key, rows->first, rows->count, z));
+    for (i = 0; i < rows->count; i++) mean[i] += z[i] / analysis->N;
+  }
+  for (j = 0; j < analysis->N; j++) {
+    PetscScalar *x = rows->x[0] + (size_t)j * rows->ld[0];
+
+    key.member = j;
+    PetscCall(KalDrawNormal(key, rows->first, rows->count, z));
+    for (i = 0; i < rows->count; i++) x[i] += inv->additive * analysis->prior[rows->first + i] * (z[i] - mean[i]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Rows(KalAnalysis analysis, const KalRows *rows)
+{
+  KalInversion *inv = (KalInversion *)analysis->data;
+  PetscInt      most, j;
+
+  PetscFunctionBeginUser;
+  if (!inv->work) {
+    PetscCall(KalEnsembleGetBlocks(analysis->ensemble, &most, NULL));
+    PetscCall(PetscMalloc2((size_t)most * analysis->N, &inv->work, 2 * (size_t)most, &inv->noise));
+  }
+  PetscCall(StartRows(analysis, rows, inv->work));
+  PetscCall(KalTransformRows(rows->count, analysis->N, inv->work, inv->T, rows->x[0], rows->ld[0]));
+  if (inv->additive > 0.0) PetscCall(Inflate(analysis, rows));
+  for (j = 0; analysis->copies && j < analysis->N; j++) { /* a redrawn member has no past */
+    if (inv->status[j] != KAL_MEMBER_OK) PetscCall(PetscArraycpy(rows->x[1] + (size_t)j * rows->ld[1], rows->x[0] + (size_t)j * rows->ld[0], rows->count));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* After the rows: the extrapolation of the next cycle (methods.md 1c; the theta recursion is Nesterov's). */
+static PetscErrorCode Update(KalAnalysis analysis)
+{
+  KalInversion   *inv   = (KalInversion *)analysis->data;
+  const PetscReal theta = inv->state[KAL_STATE_THETA], square = theta * theta;
+
+  PetscFunctionBeginUser;
+  if (inv->momentum == KAL_MOMENTUM_CONSTANT) inv->state[KAL_STATE_FACTOR] = inv->momentumfactor;
+  if (inv->momentum == KAL_MOMENTUM_NESTEROV) {
+    inv->state[KAL_STATE_THETA]  = 0.5 * (PetscSqrtReal(square * square + 4.0 * square) - square);
+    inv->state[KAL_STATE_FACTOR] = inv->state[KAL_STATE_THETA] * (1.0 / theta - 1.0);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Arrays(KalAnalysis analysis, PetscInt *count, KalArray arrays[])
+{
+  KalInversion *inv = (KalInversion *)analysis->data;
+
+  PetscFunctionBeginUser;
+  arrays[0].name    = "state";
+  arrays[0].meaning = "sum of the time steps in epochs, Nesterov's theta, factor of the next extrapolation";
+  arrays[0].count   = 3;
+  arrays[0].data    = inv->state;
+  *count            = 1;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
+{
+  const KalInversion *inv = (const KalInversion *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscViewerASCIIPrintf(viewer, "  target %s, %s step %g", Targets[inv->target], StepRules[inv->rule], (double)inv->step));
+  if (inv->total > 0.0) PetscCall(PetscViewerASCIIPrintf(viewer, " to a total of %g", (double)inv->total));
+  PetscCall(PetscViewerASCIIPrintf(viewer, ", momentum %s, inflation %g", Momentums[inv->momentum], (double)inv->inflation));
+  if (inv->additive > 0.0) PetscCall(PetscViewerASCIIPrintf(viewer, " and additive %g", (double)inv->additive));
+  if (inv->redrawcycles || inv->redrawepochs) PetscCall(PetscViewerASCIIPrintf(viewer, ", redrawn about the %s with spread %g", RedrawAbouts[inv->redrawabout], (double)inv->redrawspread));
+  PetscCall(PetscViewerASCIIPrintf(viewer, "\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Destroy(KalAnalysis analysis)
+{
+  KalInversion *inv = (KalInversion *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEnsembleDestroy(&inv->points));
+  PetscCall(PetscFree2(inv->status, inv->T));
+  PetscCall(PetscFree2(inv->work, inv->noise));
+  PetscCall(PetscFree(analysis->data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalInversionCreate - Fills in what eki and etki share; the caller adds its weights
+*/
+PetscErrorCode KalInversionCreate(KalAnalysis analysis, const char *prefix, KalInversion **inversion)
+{
+  KalInversion *inv;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(&inv));
+  PetscCall(PetscStrncpy(inv->prefix, prefix, sizeof inv->prefix));
+  inv->step           = 1.0;
+  inv->floor          = 0.5;
+  inv->most           = PETSC_MAX_REAL;
+  inv->momentumfactor = 0.9;
+  inv->redrawspread   = 0.1;
+  inv->inflation      = 1.0;
+
+  analysis->data               = inv;
+  analysis->ops.setfromoptions = KalInversionSetFromOptions;
+  analysis->ops.setup          = SetUp;
+  analysis->ops.begin          = Begin;
+  analysis->ops.ask            = Ask;
+  analysis->ops.tell           = Tell;
+  analysis->ops.rows           = Rows;
+  analysis->ops.update         = Update;
+  analysis->ops.arrays         = Arrays;
+  analysis->ops.view           = View;
+  analysis->ops.destroy        = Destroy;
+  *inversion                   = inv;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,263 @@
+/*
+  The small systems: (M + shift I) x = b through a PETSc KSP that every rank runs on its own, in lockstep,
+  and the symmetric inverse root by LAPACK. Where the ranks do not run the same BLAS kernels, rank 0
+  solves and sends.
+*/
+#define _GNU_SOURCE
+#include "analysisimpl.h"
+
+#include <dlfcn.h>
+#include <petscblaslapack.h>
+
+const char *const KalSpaces[] = {"auto", "ensemble", "observation", "matrix-free", "KalSpace", "KAL_SPACE_", NULL};
+
+PETSC_EXTERN void dsyevd_(const char *, const char *, const PetscBLASInt *, PetscReal *, const PetscBLASInt *, PetscReal *, PetscReal *, const PetscBLASInt *, PetscBLASInt *, const PetscBLASInt *, PetscBLASInt *);
+
+/*@
+   KalGetKernels - Names the BLAS at hand and the kernels it runs
+
+   Not Collective
+
+   Input Parameter:
+.  length - size of `name`
+
+   Output Parameter:
+.  name - file name of the library that dgemm comes from, and OpenBLAS's name of its kernels where it is one
+
+   Note:
+   The kernels are asked of the very library that dgemm comes from; another copy loaded beside it does not count.
+@*/
+PetscErrorCode KalGetKernels(size_t length, char *name)
+{
+  union
+  {
+    void *object;
+    char *(*core)(void);
+    void (*gemm)(void);
+  } symbol;
+  Dl_info     info;
+  void       *library;
+  const char *file = NULL;
+
+  PetscFunctionBeginUser;
+  symbol.object = dlsym(RTLD_DEFAULT, "dgemm_");
+  if (!symbol.object || !dladdr(symbol.object, &info) || !info.dli_fname) {
+    PetscCall(PetscStrncpy(name, "unknown", length));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(PetscStrrchr(info.dli_fname, '/', (char **)&file));
+  PetscCall(PetscStrncpy(name, file, length));
+  library = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+  if (!library) PetscFunctionReturn(PETSC_SUCCESS);
+  symbol.object = dlsym(library, "openblas_get_corename");
+  if (symbol.object) {
+    PetscCall(PetscStrlcat(name, " ", length));
+    PetscCall(PetscStrlcat(name, symbol.core(), length));
+  }
+  dlclose(library);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Whether every rank names the same kernels. */
+static PetscErrorCode SameKernels(MPI_Comm comm, PetscBool *same)
+{
+  char       name[256];
+  PetscInt64 mine, extreme[2];
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMemzero(name, sizeof name));
+  PetscCall(KalGetKernels(sizeof name, name));
+  PetscCall(KalDigest(name, sizeof name, 0, &mine));
+  extreme[0] = mine;
+  extreme[1] = ~mine; /* the least of ~x is the greatest of x */
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, extreme, 2, MPI_INT64_T, MPI_MIN, comm));
+  *same = (PetscBool)(extreme[0] == ~extreme[1]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalSolverSetUp - Makes the KSP under the prefix analysis_ : direct, or conjugate gradients without a matrix
+*/
+PetscErrorCode KalSolverSetUp(KalAnalysis analysis)
+{
+  const PetscBool matrixfree = (PetscBool)(analysis->space == KAL_SPACE_MATRIXFREE);
+  PC              pc;
+
+  PetscFunctionBeginUser;
+  PetscCall(SameKernels(analysis->comm, &analysis->uniform));
+  PetscCall(KSPCreate(PETSC_COMM_SELF, &analysis->ksp));
+  PetscCall(KSPSetOptionsPrefix(analysis->ksp, "analysis_"));
+  PetscCall(KSPGetPC(analysis->ksp, &pc));
+  PetscCall(KSPSetType(analysis->ksp, matrixfree ? KSPCG : KSPPREONLY));
+  PetscCall(PCSetType(pc, matrixfree ? PCNONE : PCCHOLESKY));
+  PetscCall(KSPSetTolerances(analysis->ksp, 1e-10, PETSC_DEFAULT, PETSC_DEFAULT, 10000));
+  PetscCall(KSPSetFromOptions(analysis->ksp));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The operator (A'A + shift I), A being rows of an ensemble: each product is a fixed-order sum over the blocks. */
+typedef struct {
+  KalEnsemble      rows;
+  PetscInt         N;
+  PetscReal        shift;
+  const PetscReal *v;
+  PetscScalar     *work;
+} KalOperator;
+
+static PetscErrorCode VisitProduct(void *ctx, const KalRows *rows, PetscReal *sums)
+{
+  KalOperator    *op  = (KalOperator *)ctx;
+  const PetscReal one = 1.0, zero = 0.0;
+  PetscBLASInt    count, N, ld, inc = 1;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscBLASIntCast(rows->count, &count));
+  PetscCall(PetscBLASIntCast(op->N, &N));
+  PetscCall(PetscBLASIntCast(rows->ld[0], &ld));
+  PetscCallBLAS("BLASgemv", BLASgemv_("N", &count, &N, &one, rows->x[0], &ld, op->v, &inc, &zero, op->work, &inc));
+  PetscCallBLAS("BLASgemv", BLASgemv_("T", &count, &N, &one, rows->x[0], &ld, op->work, &inc, &zero, sums, &inc));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Multiply(Mat mat, Vec x, Vec y)
+{
+  KalOperator *op;
+  PetscScalar *out;
+  PetscInt     i;
+
+  PetscFunctionBeginUser;
+  PetscCall(MatShellGetContext(mat, &op));
+  PetscCall(VecGetArrayRead(x, &op->v));
+  PetscCall(VecGetArray(y, &out));
+  PetscCall(KalEnsembleSumRows(1, &op->rows, VisitProduct, op, op->N, out));
+  for (i = 0; i < op->N; i++) out[i] += op->shift * op->v[i];
+  PetscCall(VecRestoreArray(y, &out));
+  PetscCall(VecRestoreArrayRead(x, &op->v));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Converged(KalAnalysis analysis)
+{
+  KSPConvergedReason reason;
+  PetscInt           iterations;
+
+  PetscFunctionBeginUser;
+  PetscCall(KSPGetConvergedReason(analysis->ksp, &reason));
+  PetscCall(KSPGetIterationNumber(analysis->ksp, &iterations));
+  PetscCheck(reason >= 0, analysis->comm, PETSC_ERR_NOT_CONVERGED, "The analysis' linear system was not solved: %s after %" PetscInt_FMT " iterations; look with -analysis_ksp_converged_reason, or solve directly with -analysis_ksp_type preonly -analysis_pc_type cholesky", KSPConvergedReasons[reason], iterations);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SolveColumns(KalAnalysis analysis, Mat A, PetscInt size, PetscInt columns, PetscReal *b, PetscReal *x)
+{
+  Mat B, X;
+  Vec left, right;
+
+  PetscFunctionBeginUser;
+  PetscCall(KSPReset(analysis->ksp));
+  PetscCall(KSPSetOperators(analysis->ksp, A, A));
+  if (columns == 1) {
+    PetscCall(VecCreateSeqWithArray(PETSC_COMM_SELF, 1, size, b, &right));
+    PetscCall(VecCreateSeqWithArray(PETSC_COMM_SELF, 1, size, x, &left));
+    PetscCall(KSPSolve(analysis->ksp, right, left));
+    PetscCall(VecDestroy(&left));
+    PetscCall(VecDestroy(&right));
+  } else {
+    PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, size, columns, b, &B));
+    PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, size, columns, x, &X));
+    PetscCall(KSPMatSolve(analysis->ksp, B, X));
+    PetscCall(MatDestroy(&X));
+    PetscCall(MatDestroy(&B));
+  }
+  PetscCall(Converged(analysis));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalSolve - Solves (M + shift I) X = B for `columns` right-hand sides, on every rank with the same bits
+
+  Collective. M is `matrix` (size x size, symmetric; its diagonal is shifted and restored), or, matrix-free, A'A with A the rows of an ensemble.
+*/
+PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, PetscReal *matrix, PetscReal shift, KalEnsemble rows, PetscInt columns, PetscReal *b, PetscReal *x)
+{
+  const size_t numbers = (size_t)size * columns;
+  KalOperator  op      = {.rows = rows, .N = size, .shift = shift};
+  PetscReal   *diagonal;
+  PetscInt     i, block;
+  size_t       at;
+  Mat          A;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscArrayzero(x, numbers));
+  if (space == KAL_SPACE_MATRIXFREE) {
+    PetscCall(KalEnsembleGetBlocks(rows, &block, NULL));
+    PetscCall(PetscMalloc1(block, &op.work));
+    PetscCall(MatCreateShell(PETSC_COMM_SELF, size, size, size, size, &op, &A));
+    PetscCall(MatShellSetOperation(A, MATOP_MULT, (void (*)(void))Multiply));
+    PetscCall(MatSetOption(A, MAT_SYMMETRIC, PETSC_TRUE));
+    PetscCall(SolveColumns(analysis, A, size, columns, b, x)); /* collective inside: never on one rank alone */
+    PetscCall(MatDestroy(&A));
+    PetscCall(PetscFree(op.work));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  if (analysis->uniform || analysis->rank == 0) {
+    PetscCall(PetscMalloc1(size, &diagonal));
+    for (i = 0; i < size; i++) {
+      diagonal[i] = matrix[i + (size_t)i * size];
+      matrix[i + (size_t)i * size] += shift;
+    }
+    PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, size, size, matrix, &A));
+    PetscCall(MatSetOption(A, MAT_SPD, PETSC_TRUE));
+    PetscCall(SolveColumns(analysis, A, size, columns, b, x));
+    PetscCall(MatDestroy(&A));
+    for (i = 0; i < size; i++) matrix[i + (size_t)i * size] = diagonal[i];
+    PetscCall(PetscFree(diagonal));
+  }
+  if (!analysis->uniform) {
+    for (at = 0; at < numbers; at += 1 << 28) PetscCallMPI(MPI_Bcast(x + at, (PetscMPIInt)PetscMin(numbers - at, (size_t)1 << 28), MPI_DOUBLE, 0, analysis->comm));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalInverseRoot - The symmetric root (I + step S)^{-1/2}, by LAPACK's dsyevd, on every rank with the same bits
+
+  Collective. S is N x N, symmetric and positive semidefinite; eigenvalues that rounding made negative count as 0.
+*/
+PetscErrorCode KalInverseRoot(KalAnalysis analysis, PetscInt N, const PetscReal *S, PetscReal step, PetscReal *root)
+{
+  const size_t    NN = (size_t)N * N;
+  const PetscReal one = 1.0, zero = 0.0;
+  PetscBLASInt    n, lwork = -1, liwork = -1, info = 0, isize;
+  PetscReal      *V, *scaled, *value, *work, size;
+  PetscBLASInt   *iwork;
+  PetscInt        i, j;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscBLASIntCast(N, &n));
+  PetscCall(PetscMalloc3(NN, &V, NN, &scaled, N, &value));
+  if (analysis->uniform || analysis->rank == 0) {
+    PetscCall(PetscArraycpy(V, S, NN));
+    dsyevd_("V", "L", &n, V, &n, value, &size, &lwork, &isize, &liwork, &info);
+    lwork  = (PetscBLASInt)size;
+    liwork = isize;
+    PetscCall(PetscMalloc2(lwork, &work, liwork, &iwork));
+    PetscCall(PetscFPTrapPush(PETSC_FP_TRAP_OFF));
+    dsyevd_("V", "L", &n, V, &n, value, work, &lwork, iwork, &liwork, &info);
+    PetscCall(PetscFPTrapPop());
+    PetscCall(PetscFree2(work, iwork));
+    for (j = 0; j < N; j++) {
+      const PetscReal factor = 1.0 / PetscSqrtReal(1.0 + step * PetscMax(0.0, value[j]));
+
+      for (i = 0; i < N; i++) scaled[i + (size_t)j * N] = factor * V[i + (size_t)j * N];
+    }
+    PetscCallBLAS("BLASgemm", BLASgemm_("N", "T", &n, &n, &n, &one, scaled, &n, V, &n, &zero, root, &n));
+  }
+  if (!analysis->uniform) {
+    for (j = 0; j < N; j++) PetscCallMPI(MPI_Bcast(root + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+    PetscCallMPI(MPI_Bcast(&info, 1, MPI_INT, 0, analysis->comm));
+  }
+  PetscCall(PetscFree3(V, scaled, value));
+  PetscCheck(!info, analysis->comm, PETSC_ERR_LIB, "LAPACK's dsyevd did not diagonalize the %" PetscInt_FMT " x %" PetscInt_FMT " Gram matrix: info = %d; its entries are not finite, or the BLAS is faulty", N, N, (int)info);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

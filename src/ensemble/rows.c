@@ -1,0 +1,314 @@
+/*
+  Streaming of row blocks: the only large communication of the program.
+
+  Members live whole on their ranks; a row block holds all members' values of some entries. Blocks are
+  canonical (their bounds follow from sizes and options alone) and dealt out to the ranks in order; each is
+  worked on whole by one rank. Where a rank can reach every member in memory (one rank, or a node's
+  shared window) it works on the rows where they lie. Otherwise blocks travel: in round t each rank gets
+  the rows of its t-th block from all ranks while it works on the one before, and sends them back.
+*/
+#include "ensembleimpl.h"
+
+typedef struct {
+  PetscInt     k;
+  KalEnsemble *ensemble;
+  PetscBool    write;
+  PetscErrorCode (*visit)(void *, const KalRows *);
+  void *ctx;
+} KalStream;
+
+/*
+  KalEnsembleBlock_Private - First row and row count of a canonical block
+*/
+PetscErrorCode KalEnsembleBlock_Private(KalEnsemble ensemble, PetscInt block, PetscInt *first, PetscInt *count)
+{
+  PetscFunctionBeginUser;
+  *first = block * ensemble->rows;
+  *count = PetscMin(ensemble->rows, ensemble->n - *first);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Visit(const KalStream *stream, KalRows *rows)
+{
+  PetscFunctionBeginUser;
+  PetscCall(stream->visit(stream->ctx, rows));
+  if (stream->write) PetscCall(KalRowStatistics_Private(stream->ensemble[0], rows, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Describe(const KalStream *stream, PetscInt block, KalRows *rows)
+{
+  PetscInt e;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEnsembleBlock_Private(stream->ensemble[0], block, &rows->first, &rows->count));
+  rows->index     = block;
+  rows->ensembles = stream->k;
+  for (e = 0; e < stream->k; e++) rows->members[e] = stream->ensemble[e]->N;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode StreamInPlace(const KalStream *stream)
+{
+  KalEnsemble first = stream->ensemble[0];
+  KalRows     rows;
+  PetscInt    e, block, last = KalShare(first->nblocks, first->rank + 1, first->size);
+
+  PetscFunctionBeginUser;
+  for (e = 0; e < stream->k; e++) PetscCall(KalEnsembleSync_Private(stream->ensemble[e]));
+  for (block = KalShare(first->nblocks, first->rank, first->size); block < last; block++) {
+    PetscCall(Describe(stream, block, &rows));
+    for (e = 0; e < stream->k; e++) {
+      rows.x[e]  = stream->ensemble[e]->base + rows.first;
+      rows.ld[e] = stream->ensemble[e]->n;
+    }
+    PetscCall(Visit(stream, &rows));
+  }
+  for (e = 0; e < stream->k; e++) PetscCall(KalEnsembleSync_Private(stream->ensemble[e]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One block on its way: the buffers it is gathered in and the requests that move it. */
+typedef struct {
+  PetscScalar *buffer[KAL_ROWS_ENSEMBLES];
+  MPI_Request *in, *out;
+  PetscMPIInt  nin, nout;
+} KalTransit;
+
+/* The rows of rank `owner`'s block of round t, among this rank's members of an ensemble, as an MPI type. */
+static PetscErrorCode LocalRows(KalEnsemble ensemble, PetscInt count, MPI_Datatype *type)
+{
+  PetscMPIInt members, rows;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMPIIntCast(ensemble->last - ensemble->first, &members));
+  PetscCall(PetscMPIIntCast(count, &rows));
+  PetscCallMPI(MPI_Type_create_hvector(members, rows, (MPI_Aint)ensemble->n * (MPI_Aint)sizeof(PetscScalar), MPI_DOUBLE, type));
+  PetscCallMPI(MPI_Type_commit(type));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscBool RoundBlock(KalEnsemble ensemble, PetscInt owner, PetscInt round, PetscInt *block)
+{
+  *block = KalShare(ensemble->nblocks, owner, ensemble->size) + round;
+  return (PetscBool)(*block < KalShare(ensemble->nblocks, owner + 1, ensemble->size));
+}
+
+/* Moves this rank's members of the round's blocks: to their owners, or back from them. */
+static PetscErrorCode MoveLocal(const KalStream *stream, PetscInt round, PetscBool back, MPI_Request *request, PetscMPIInt *requests)
+{
+  KalEnsemble  first = stream->ensemble[0];
+  PetscMPIInt  owner;
+  PetscInt     e, block, row, count;
+  MPI_Datatype type;
+
+  PetscFunctionBeginUser;
+  for (owner = 0; owner < first->size; owner++) {
+    if (!RoundBlock(first, owner, round, &block)) continue;
+    PetscCall(KalEnsembleBlock_Private(first, block, &row, &count));
+    for (e = 0; e < stream->k; e++) {
+      KalEnsemble ensemble = stream->ensemble[e];
+
+      if (ensemble->last == ensemble->first) continue;
+      PetscCall(LocalRows(ensemble, count, &type));
+      if (back) PetscCallMPI(MPI_Irecv(ensemble->local + row, 1, type, owner, (int)(KAL_ROWS_ENSEMBLES + e), ensemble->comm, &request[(*requests)++]));
+      else PetscCallMPI(MPI_Isend(ensemble->local + row, 1, type, owner, (int)e, ensemble->comm, &request[(*requests)++]));
+      PetscCallMPI(MPI_Type_free(&type));
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Moves this rank's block of the round: gathered from all members, or scattered back to them. */
+static PetscErrorCode MoveBlock(const KalStream *stream, PetscInt round, PetscBool back, KalTransit *transit, MPI_Request *request, PetscMPIInt *requests)
+{
+  KalEnsemble first = stream->ensemble[0];
+  PetscInt    e, block, row, count;
+  PetscMPIInt rank, length;
+
+  PetscFunctionBeginUser;
+  if (!RoundBlock(first, first->rank, round, &block)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalEnsembleBlock_Private(first, block, &row, &count));
+  for (e = 0; e < stream->k; e++) {
+    KalEnsemble ensemble = stream->ensemble[e];
+
+    for (rank = 0; rank < ensemble->size; rank++) {
+      const PetscInt begin = KalShare(ensemble->N, rank, ensemble->size), members = KalShare(ensemble->N, rank + 1, ensemble->size) - begin;
+      PetscScalar   *at = transit->buffer[e] + (size_t)begin * count;
+
+      if (!members) continue;
+      PetscCall(PetscMPIIntCast((PetscInt64)members * count, &length));
+      if (back) PetscCallMPI(MPI_Isend(at, length, MPI_DOUBLE, rank, (int)(KAL_ROWS_ENSEMBLES + e), ensemble->comm, &request[(*requests)++]));
+      else PetscCallMPI(MPI_Irecv(at, length, MPI_DOUBLE, rank, (int)e, ensemble->comm, &request[(*requests)++]));
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TransitCreate(const KalStream *stream, KalTransit *transit)
+{
+  KalEnsemble first = stream->ensemble[0];
+  PetscInt    e;
+  size_t      most = 2 * (size_t)first->size * (size_t)stream->k;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMemzero(transit, sizeof *transit));
+  for (e = 0; e < stream->k; e++) PetscCall(PetscMalloc1((size_t)PetscMin(first->rows, first->n) * stream->ensemble[e]->N, &transit->buffer[e]));
+  PetscCall(PetscMalloc2(most, &transit->in, most, &transit->out));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TransitDestroy(const KalStream *stream, KalTransit *transit)
+{
+  PetscInt e;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Waitall(transit->nout, transit->out, MPI_STATUSES_IGNORE));
+  for (e = 0; e < stream->k; e++) PetscCall(PetscFree(transit->buffer[e]));
+  PetscCall(PetscFree2(transit->in, transit->out));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Starts the gathering of a round's blocks; the transit's earlier way back is over first. */
+static PetscErrorCode Depart(const KalStream *stream, PetscInt round, KalTransit *transit)
+{
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Waitall(transit->nout, transit->out, MPI_STATUSES_IGNORE));
+  transit->nin = transit->nout = 0;
+  PetscCall(MoveBlock(stream, round, PETSC_FALSE, transit, transit->in, &transit->nin));
+  PetscCall(MoveLocal(stream, round, PETSC_FALSE, transit->in, &transit->nin));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode StreamMessages(const KalStream *stream)
+{
+  KalEnsemble first = stream->ensemble[0];
+  KalTransit  transit[2];
+  KalRows     rows;
+  PetscInt    rounds = 0, round, e, block;
+  PetscMPIInt rank;
+
+  PetscFunctionBeginUser;
+  for (rank = 0; rank < first->size; rank++) rounds = PetscMax(rounds, KalShare(first->nblocks, rank + 1, first->size) - KalShare(first->nblocks, rank, first->size));
+  PetscCall(TransitCreate(stream, &transit[0]));
+  PetscCall(TransitCreate(stream, &transit[1]));
+  if (rounds) PetscCall(Depart(stream, 0, &transit[0]));
+  for (round = 0; round < rounds; round++) {
+    KalTransit *now = &transit[round % 2];
+
+    if (round + 1 < rounds) PetscCall(Depart(stream, round + 1, &transit[(round + 1) % 2]));
+    PetscCallMPI(MPI_Waitall(now->nin, now->in, MPI_STATUSES_IGNORE));
+    now->nin = 0;
+    if (stream->write) PetscCall(MoveLocal(stream, round, PETSC_TRUE, now->out, &now->nout));
+    if (RoundBlock(first, first->rank, round, &block)) {
+      PetscCall(Describe(stream, block, &rows));
+      for (e = 0; e < stream->k; e++) {
+        rows.x[e]  = now->buffer[e];
+        rows.ld[e] = rows.count;
+      }
+      PetscCall(Visit(stream, &rows));
+    }
+    if (stream->write) PetscCall(MoveBlock(stream, round, PETSC_TRUE, now, now->out, &now->nout));
+  }
+  PetscCall(TransitDestroy(stream, &transit[0]));
+  PetscCall(TransitDestroy(stream, &transit[1]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Stream(const KalStream *stream)
+{
+  KalEnsemble first = stream->ensemble[0];
+  PetscBool   inplace = PETSC_TRUE;
+  PetscInt    e;
+
+  PetscFunctionBeginUser;
+  PetscCheck(stream->k > 0 && stream->k <= KAL_ROWS_ENSEMBLES, first->comm, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " ensembles in one exchange; from 1 to %d are possible", stream->k, KAL_ROWS_ENSEMBLES);
+  for (e = 0; e < stream->k; e++) {
+    KalEnsemble ensemble = stream->ensemble[e];
+
+    PetscCheck(ensemble->kind == KAL_KIND_STORED && ensemble->setup, first->comm, PETSC_ERR_ARG_WRONGSTATE, "Rows are streamed of stored ensembles that are set up; ensemble %" PetscInt_FMT " is not", e);
+    PetscCheck(ensemble->n == first->n && ensemble->rows == first->rows, first->comm, PETSC_ERR_ARG_SIZ, "Ensembles in one exchange need the same rows: %" PetscInt_FMT " in blocks of %" PetscInt_FMT ", and %" PetscInt_FMT " in blocks of %" PetscInt_FMT, first->n, first->rows, ensemble->n, ensemble->rows);
+    if (!ensemble->base) inplace = PETSC_FALSE;
+  }
+  if (inplace) PetscCall(StreamInPlace(stream));
+  else PetscCall(StreamMessages(stream));
+  if (stream->write) {
+    for (e = 1; e < stream->k; e++) PetscCall(KalEnsembleChanged(stream->ensemble[e]));
+    first->statistics = KAL_STATISTICS_OWNED;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalEnsembleMapRows - Visits every row block of some ensembles and changes it in place
+
+   Collective
+
+   Input Parameters:
++  k - ensembles in the exchange, at most KAL_ROWS_ENSEMBLES
+.  ensembles - stored ensembles with the same n and block size; they may differ in N
+.  map - called once for each canonical block, on the rank that works on it; must not communicate
+-  ctx - handed to `map`
+
+   Notes:
+   Out and back a rank sends and receives about 2 n ceil(N/P) numbers for each ensemble, none inside a
+   node where the ensemble lies in a shared window. Row means and spread of the first ensemble are kept
+   on the way (KalEnsembleGetMean(), KalEnsembleGetSpread()).
+
+.seealso: KalEnsembleSumRows()
+@*/
+PetscErrorCode KalEnsembleMapRows(PetscInt k, KalEnsemble ensembles[], KalRowsMap map, void *ctx)
+{
+  const KalStream stream = {k, ensembles, PETSC_TRUE, map, ctx};
+
+  PetscFunctionBeginUser;
+  PetscCall(Stream(&stream));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+typedef struct {
+  KalRowsSum sum;
+  void      *ctx;
+  KalTree    tree;
+} KalSumming;
+
+static PetscErrorCode VisitSum(void *ctx, const KalRows *rows)
+{
+  KalSumming *summing = (KalSumming *)ctx;
+  PetscReal  *leaf = NULL;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalTreeLeaf(&summing->tree, &leaf));
+  PetscCall(summing->sum(summing->ctx, rows, leaf));
+  PetscCall(KalTreeAdd(&summing->tree));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalEnsembleSumRows - Visits every row block of some ensembles and sums an array over the blocks
+
+   Collective
+
+   Input Parameters:
++  k - ensembles in the exchange
+.  ensembles - stored ensembles with the same n and block size
+.  sum - adds a block's part to the zeroed array of `count` numbers that it is given; the rows are read only
+.  ctx - handed to `sum`
+-  count - numbers to sum
+
+   Output Parameter:
+.  sums - the sums, on every rank, in an order that the number of ranks does not change
+
+.seealso: KalEnsembleMapRows(), KalTreeSum()
+@*/
+PetscErrorCode KalEnsembleSumRows(PetscInt k, KalEnsemble ensembles[], KalRowsSum sum, void *ctx, PetscInt count, PetscReal *sums)
+{
+  KalSumming      summing = {.sum = sum, .ctx = ctx};
+  const KalStream stream  = {k, ensembles, PETSC_FALSE, VisitSum, &summing};
+
+  PetscFunctionBeginUser;
+  PetscCall(KalTreeBegin(&summing.tree, ensembles[0]->comm, ensembles[0]->nblocks, count));
+  PetscCall(Stream(&stream));
+  PetscCall(KalTreeEnd(&summing.tree, sums));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,191 @@
+/* What a run asks of a model: checked here once, then handed to its type. No call communicates. */
+#include <models/modelimpl.h>
+
+static PetscErrorCode CheckColumns(KalModel model, const KalColumns *columns)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  PetscCheck(columns && columns->count >= 0 && columns->first >= 0, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Columns given to a model start at member %" PetscInt_FMT " and are %" PetscInt_FMT "; neither may be negative", columns ? columns->first : -1, columns ? columns->count : -1);
+  PetscCheck(columns->size == model->size, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "Members have %" PetscInt_FMT " numbers but the model %s has states of %" PetscInt_FMT, columns->size, model->type, model->size);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelInitial - Draws a member from the prior
+
+   Not Collective
+
+   Input Parameters:
++  model - the model, set up
+-  key - seed, purpose, cycle and member of the draw; the result depends on nothing else
+
+   Output Parameter:
+.  x - the state, as many numbers as KalModelGetSize() says
+
+   Errors: PETSC_ERR_SUP where the type has no prior
+@*/
+PetscErrorCode KalModelInitial(KalModel model, KalKey key, PetscScalar *x)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  PetscCheck(model->ops.initial, PETSC_COMM_SELF, PETSC_ERR_SUP, "Models of type %s have no prior to draw members from; give an initial ensemble", model->type);
+  PetscCall((*model->ops.initial)(model, key, x));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelSpread - The prior standard deviation of each state entry
+
+   Not Collective
+
+   Input Parameter:
+.  model - the model, set up
+
+   Output Parameter:
+.  spread - as many numbers as KalModelGetSize() says
+
+   Errors: PETSC_ERR_SUP where the type has no prior
+@*/
+PetscErrorCode KalModelSpread(KalModel model, PetscReal *spread)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  PetscCheck(model->ops.spread, PETSC_COMM_SELF, PETSC_ERR_SUP, "Models of type %s have no prior standard deviations", model->type);
+  PetscCall((*model->ops.spread)(model, spread));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelPropagate - Takes members from one stage to another, in place
+
+   Not Collective
+
+   Input Parameters:
++  model - the model, set up
+.  parameters - columns of parameters of the same members, or NULL
+.  from - the stage (layer, time) they are at
+-  to - the stage they are taken to
+
+   Input/Output Parameters:
++  columns - the members
+-  status - one a column: what it was, or KAL_MEMBER_FAILED or KAL_MEMBER_NONFINITE
+
+   Note:
+   Where the type has no forecast, it is the identity.
+@*/
+PetscErrorCode KalModelPropagate(KalModel model, const KalColumns *parameters, PetscReal from, PetscReal to, KalColumns *columns, KalStatus *status)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CheckColumns(model, columns));
+  if (model->ops.propagate && columns->count) PetscCall((*model->ops.propagate)(model, parameters, from, to, columns, status));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckBatch(KalModel model, const KalBatch *batch)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(batch->samples >= 0, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "A batch of %" PetscInt_FMT " samples", batch->samples);
+  PetscCheck(batch->precision == model->precision, PETSC_COMM_SELF, PETSC_ERR_ARG_INCOMP, "The batch is in %s precision but the model in %s (-model_precision)", KalPrecisions[batch->precision == KAL_SINGLE], KalPrecisions[model->precision]);
+  PetscCheck(!model->inputs || batch->inputs == model->inputs, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "The batch has %" PetscInt_FMT " inputs a sample but the model takes %" PetscInt_FMT, batch->inputs, model->inputs);
+  PetscCheck(!model->outputs || batch->outputs == model->outputs, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "The batch has %" PetscInt_FMT " outputs a sample but the model predicts %" PetscInt_FMT, batch->outputs, model->outputs);
+  PetscCheck(batch->input || !batch->samples || !batch->inputs, PETSC_COMM_SELF, PETSC_ERR_ARG_NULL, "The batch of %" PetscInt_FMT " samples has no inputs", batch->samples);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Without a branch in the loop, so that it takes little beside the model. */
+static PetscBool AllFinite(PetscInt64 n, const PetscScalar *y)
+{
+  int bad = 0;
+
+  for (PetscInt64 i = 0; i < n; i++) bad |= !(PetscAbsScalar(y[i]) <= PETSC_MAX_REAL);
+  return bad ? PETSC_FALSE : PETSC_TRUE;
+}
+
+/*@
+   KalModelObserve - What members predict for a batch
+
+   Not Collective
+
+   Input Parameters:
++  model - the model, set up
+.  parameters - columns of parameters of the same members, or NULL
+.  stage - the stage (layer, time) the members are at
+.  columns - the members
+-  batch - the samples to predict, in the model's precision
+
+   Input/Output Parameter:
+.  status - one a column: what it was, or KAL_MEMBER_FAILED as the type says, or KAL_MEMBER_NONFINITE
+            where a member that was KAL_MEMBER_OK predicts a number that is not finite
+
+   Output Parameter:
+.  y - one array a column of batch->samples*batch->outputs numbers, sample by sample; zero where status
+       is not KAL_MEMBER_OK
+
+   Errors: PETSC_ERR_SUP where the type predicts nothing, PETSC_ERR_ARG_SIZ and PETSC_ERR_ARG_INCOMP
+   where sizes or precision do not fit
+@*/
+PetscErrorCode KalModelObserve(KalModel model, const KalColumns *parameters, PetscReal stage, const KalColumns *columns, const KalBatch *batch, PetscScalar **y, KalStatus *status)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CheckColumns(model, columns));
+  PetscCheck(model->ops.observe, PETSC_COMM_SELF, PETSC_ERR_SUP, "Models of type %s predict no observations", model->type);
+  PetscCall(CheckBatch(model, batch));
+  if (!columns->count || !batch->samples) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall((*model->ops.observe)(model, parameters, stage, columns, batch, y, status));
+  for (PetscInt k = 0; k < columns->count; k++) {
+    const PetscInt64 n = (PetscInt64)batch->samples * batch->outputs;
+
+    if (status[k] == KAL_MEMBER_OK && !AllFinite(n, y[k])) status[k] = KAL_MEMBER_NONFINITE;
+    if (status[k] != KAL_MEMBER_OK) PetscCall(PetscMemzero(y[k], (size_t)n * sizeof *y[k]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@C
+   KalModelGetLayout - What of a model must agree for a restart, as text
+
+   Not Collective
+
+   Input Parameters:
++  model - the model, set up
+-  size - room in text
+
+   Output Parameter:
+.  text - for instance "mlp 784,100,10 relu"; where the type has no text of its own, its name and state size
+
+   Errors: PETSC_ERR_ARG_SIZ where the text does not fit the room
+@*/
+PetscErrorCode KalModelGetLayout(KalModel model, size_t size, char *text)
+{
+  size_t length;
+
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  PetscCheck(size > 0, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "No room for a model's layout");
+  if (model->ops.layout) PetscCall((*model->ops.layout)(model, size, text));
+  else PetscCall(PetscSNPrintf(text, size, "%s %" PetscInt_FMT, model->type, model->size));
+  PetscCall(PetscStrlen(text, &length));
+  PetscCheck(length + 1 < size, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "The layout of the model %s does not fit %zu characters", model->type, size);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelGetMemory - The work space that a model takes on each rank
+
+   Not Collective
+
+   Input Parameters:
++  model - the model, set up
+-  samples - most samples of a batch
+
+   Output Parameter:
+.  bytes - how much; 0 where the type does not say
+@*/
+PetscErrorCode KalModelGetMemory(KalModel model, PetscInt samples, PetscReal *bytes)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  *bytes = 0.0;
+  if (model->ops.memory) PetscCall((*model->ops.memory)(model, samples, bytes));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

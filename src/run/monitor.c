@@ -1,0 +1,102 @@
+/* What a run prints: a header, a line a cycle, a progress bar on a terminal, and the result line. */
+#include "runimpl.h"
+
+#include <unistd.h>
+
+/*
+  KalRunHeader - Prints what will be done and the memory it will take
+*/
+PetscErrorCode KalRunHeader(KalRun run)
+{
+  PetscViewer viewer;
+  char        provenance[512];
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscViewerASCIIGetStdout(run->comm, &viewer));
+  PetscCall(KalProvenance(sizeof provenance, provenance));
+  PetscCall(PetscPrintf(run->comm, "%s, %d rank%s\n", provenance, run->size, run->size > 1 ? "s" : ""));
+  PetscCall(KalModelView(run->model, viewer));
+  PetscCall(KalObservationsView(run->observations, viewer));
+  PetscCall(KalAnalysisView(run->analysis, viewer));
+  PetscCall(PetscPrintf(run->comm, "ensemble: N = %" PetscInt_FMT " members of n = %" PetscInt_FMT ", %s, %" PetscInt_FMT " cop%s\n", run->N, run->n, run->needs.generated ? "generated about a mean" : "stored", run->needs.copies, run->needs.copies == 1 ? "y" : "ies"));
+  PetscCall(PetscPrintf(run->comm, "run: %" PetscInt_FMT " cycles, %" PetscInt_FMT " an epoch, seed %" PetscInt_FMT, run->cycles, run->batches, run->seed));
+  if (run->snapshotpath[0]) {
+    PetscCall(PetscPrintf(run->comm, ", snapshot %s", run->snapshotpath));
+    if (run->snapshotevery) PetscCall(PetscPrintf(run->comm, " every %" PetscInt_FMT " cycles", run->snapshotevery));
+    else PetscCall(PetscPrintf(run->comm, " at the end"));
+  }
+  PetscCall(PetscPrintf(run->comm, "\n"));
+  PetscCall(KalRunMemory(run));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscReal Last(KalRun run, KalHistoryColumn column)
+{
+  return run->history[column][run->cycle - 1];
+}
+
+/*
+  KalRunLine - Prints the line of the cycle that was just done, where one is due
+*/
+PetscErrorCode KalRunLine(KalRun run)
+{
+  const PetscBool due = (PetscBool)(run->monitorevery > 0 && (run->cycle % run->monitorevery == 0 || run->cycle == run->cycles || run->stopped));
+
+  PetscFunctionBeginUser;
+  if (!due && Last(run, KAL_HISTORY_FAILED) == 0.0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalRunProgress(run, PETSC_TRUE));
+  PetscCall(PetscPrintf(run->comm, "cycle %6" PetscInt_FMT "  epoch %4g  loss %10.4e  step %9.3e  spread %9.3e", run->cycle, (double)Last(run, KAL_HISTORY_EPOCH), (double)Last(run, KAL_HISTORY_LOSS), (double)Last(run, KAL_HISTORY_STEP), (double)Last(run, KAL_HISTORY_SPREAD)));
+  PetscCall(PetscPrintf(run->comm, "  s %.2f+%.2f+%.2f", (double)Last(run, KAL_HISTORY_FORECAST), (double)Last(run, KAL_HISTORY_OBSERVE), (double)Last(run, KAL_HISTORY_ANALYSIS)));
+  if (!PetscIsNanReal(Last(run, KAL_HISTORY_ACCURACY))) PetscCall(PetscPrintf(run->comm, "  accuracy %.4f", (double)Last(run, KAL_HISTORY_ACCURACY)));
+  else if (!PetscIsNanReal(Last(run, KAL_HISTORY_RMSE))) PetscCall(PetscPrintf(run->comm, "  rmse %.4e", (double)Last(run, KAL_HISTORY_RMSE)));
+  if (Last(run, KAL_HISTORY_FAILED) > 0.0) PetscCall(PetscPrintf(run->comm, "  %g failed members redrawn", (double)Last(run, KAL_HISTORY_FAILED)));
+  if (Last(run, KAL_HISTORY_REJECTED) > 0.0) PetscCall(PetscPrintf(run->comm, "  rejected"));
+  PetscCall(PetscPrintf(run->comm, "\n"));
+  if (run->rank == 0) (void)fflush(stdout);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalRunProgress - Draws the bar with the time left on standard error, or wipes it
+*/
+PetscErrorCode KalRunProgress(KalRun run, PetscBool wipe)
+{
+  const PetscBool on   = (PetscBool)(run->progress > 0 || (run->progress < 0 && isatty(2)));
+  const PetscInt  done = run->cycle - run->reported, width = 30, full = run->cycles ? (PetscInt)((PetscInt64)width * run->cycle / run->cycles) : width;
+  double          left;
+  PetscInt        i;
+
+  PetscFunctionBeginUser;
+  if (run->rank || !on) PetscFunctionReturn(PETSC_SUCCESS);
+  if (wipe) {
+    (void)fprintf(stderr, "\r%-78s\r", "");
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  left = done > 0 ? (MPI_Wtime() - run->started) / done * (run->cycles - run->cycle) : 0.0;
+  (void)fprintf(stderr, "\r[");
+  for (i = 0; i < width; i++) (void)fputc(i < full ? '#' : '.', stderr);
+  (void)fprintf(stderr, "] %" PetscInt_FMT "/%" PetscInt_FMT " cycles, %d:%02d left ", run->cycle, run->cycles, (int)(left / 60.0), (int)left % 60);
+  (void)fflush(stderr);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalRunResult - Scores the end of the run and prints its last line, which scripts rely on; kept for a restart of a finished run
+*/
+PetscErrorCode KalRunResult(KalRun run)
+{
+  KalScore   mean, ensemble;
+  PetscInt64 checksum;
+  PetscReal  loss = run->cycle ? Last(run, KAL_HISTORY_LOSS) : NAN;
+  char       text[1024];
+
+  PetscFunctionBeginUser;
+  PetscCall(KalRunScoreMean(run, &mean));
+  if (run->evaluateensemble) PetscCall(KalRunScoreEnsemble(run, &ensemble));
+  else ensemble.accuracy = ensemble.nll = ensemble.ece = ensemble.rmse = NAN;
+  PetscCall(KalEnsembleChecksum(run->ensemble, &checksum));
+  PetscCall(PetscSNPrintf(text, sizeof text, "result: cycles=%" PetscInt_FMT " loss=%.6g accuracy=%.4f accuracy_ensemble=%.4f nll=%.4f ece=%.4f rmse=%.6g nll_ensemble=%.4f ece_ensemble=%.4f rmse_ensemble=%.6g seconds=%.1f checksum=%016llx", run->cycle, (double)loss, (double)mean.accuracy, (double)ensemble.accuracy, (double)mean.nll, (double)mean.ece, (double)mean.rmse, (double)ensemble.nll, (double)ensemble.ece, (double)ensemble.rmse, run->spent + MPI_Wtime() - run->started, (unsigned long long)checksum));
+  PetscCall(PetscFree(run->result));
+  PetscCall(PetscStrallocpy(text, &run->result));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

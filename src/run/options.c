@@ -1,0 +1,207 @@
+/* Options: the command line over the option file over the snapshot; what nobody knows is refused. */
+#include "runimpl.h"
+
+#include <ctype.h>
+#include <string.h>
+
+/* Options that PETSc looks up later than a run's set-up, or that are not part of a run's description. */
+static const char *const Tolerated[] = {"options_", "log_", "malloc", "memory_view", "on_error", "objects_", "nox", "no_signal", "checkstack", "fp_trap", "help", "version", "info", "mat_", "vec_", "viewer_", "analysis_ksp_", "analysis_pc_", "analysis_mat_", NULL};
+static const char *const Unrecorded[] = {"restart", "run_dry", "options_", "log_", "help", "version", "info", "malloc", "on_error", "run_progress", "nox", "no_signal", "fp_trap", "ensemble_initial", NULL};
+
+static PetscBool Begins(const char *name, const char *const list[])
+{
+  PetscInt i;
+
+  for (i = 0; list[i]; i++) {
+    if (!strncmp(name, list[i], strlen(list[i]))) return PETSC_TRUE;
+  }
+  return PETSC_FALSE;
+}
+
+/* Whether a word of the option database's text begins an option, and is no negative number. */
+static PetscBool IsName(const char *word)
+{
+  return (PetscBool)(word[0] == '-' && word[1] && !isdigit((unsigned char)word[1]) && word[1] != '.');
+}
+
+/*
+  KalOptionsRecord - Text of the options that describe the run, one "-name value" a line; PetscFree it
+*/
+PetscErrorCode KalOptionsRecord(char **text)
+{
+  char  *all, *word, *rest = NULL;
+  size_t length;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsGetAll(NULL, &all));
+  PetscCall(PetscStrlen(all, &length));
+  PetscCall(PetscCalloc1(length + 2, text));
+  for (word = strtok_r(all, " \n", &rest); word;) {
+    const PetscBool wanted = (PetscBool)!Begins(word + 1, Unrecorded);
+
+    if (wanted) strcat(*text, word);
+    for (word = strtok_r(NULL, " \n", &rest); word && !IsName(word); word = strtok_r(NULL, " \n", &rest)) {
+      if (!wanted) continue;
+      strcat(*text, " ");
+      strcat(*text, word);
+    }
+    if (wanted) strcat(*text, "\n");
+  }
+  PetscCall(PetscFree(all));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalOptionsRestore - Sets those options of a snapshot's text that neither command line nor option file set
+*/
+PetscErrorCode KalOptionsRestore(const char *text)
+{
+  char     *copy, *line, *value, *rest = NULL;
+  PetscBool set;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscStrallocpy(text, &copy));
+  for (line = strtok_r(copy, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+    value = strchr(line, ' ');
+    if (value) *value++ = 0;
+    PetscCall(PetscOptionsHasName(NULL, NULL, line, &set));
+    if (!set && IsName(line)) PetscCall(PetscOptionsSetValue(NULL, line, value));
+  }
+  PetscCall(PetscFree(copy));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalOptionsRefuseUnknown - An error that names every option nobody asked for
+
+  Collective. Called when all nouns are set up.
+*/
+PetscErrorCode KalOptionsRefuseUnknown(MPI_Comm comm)
+{
+  char   **names, **values, list[1024] = "";
+  PetscInt left, i, unknown = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsLeftGet(NULL, &left, &names, &values));
+  for (i = 0; i < left; i++) {
+    if (Begins(names[i], Tolerated)) continue;
+    PetscCall(PetscStrlcat(list, unknown++ ? ", -" : "-", sizeof list));
+    PetscCall(PetscStrlcat(list, names[i], sizeof list));
+  }
+  PetscCall(PetscOptionsLeftRestore(NULL, &left, &names, &values));
+  PetscCheck(!unknown, comm, PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown option%s %s: no part of this run takes %s; look it up with -help, mind that options of a type (-eki_..., -haber_..., -mlp_...) hold for that type alone", unknown > 1 ? "s" : "", list, unknown > 1 ? "them" : "it");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Takes "-options_file FILE" out of the arguments; the files are read later, under our own error messages. */
+static PetscErrorCode TakeFiles(int *argc, char **argv, PetscInt *count, char *files[], PetscInt most)
+{
+  int i, kept = 1;
+
+  *count = 0;
+  for (i = 1; i < *argc; i++) {
+    if ((!strcmp(argv[i], "-options_file") || !strcmp(argv[i], "-options_file_yaml")) && i + 1 < *argc && *count < most) files[(*count)++] = argv[++i];
+    else argv[kept++] = argv[i];
+  }
+  *argc      = kept;
+  argv[kept] = NULL;
+  return PETSC_SUCCESS;
+}
+
+static PetscErrorCode ReadFile(const char *file)
+{
+  PetscBool   exists;
+  PetscMPIInt rank;
+  char        text[PETSC_MAX_PATH_LEN + 128] = "";
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (rank == 0) {
+    PetscCall(PetscTestFile(file, 'r', &exists));
+    if (!exists) PetscCall(PetscSNPrintf(text, sizeof text, "Option file %s is not there or cannot be read", file));
+  }
+  KalCheckAll(PETSC_COMM_WORLD, PETSC_ERR_FILE_OPEN, text);
+  PetscCall(PetscOptionsInsertFile(PETSC_COMM_WORLD, NULL, file, PETSC_TRUE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Whether the error at hand was raised on every rank: then all can end MPI in good order. */
+static PetscBool everywhere;
+
+static PetscErrorCode KalError(MPI_Comm comm, int line, const char *function, const char *file, PetscErrorCode code, PetscErrorType type, const char *text, void *ctx)
+{
+  PetscMPIInt rank = 0, size = 1, world = 0, all = 1;
+
+  (void)line;
+  (void)function;
+  (void)file;
+  (void)ctx;
+  if (type != PETSC_ERROR_INITIAL) return code;
+  if (comm != MPI_COMM_NULL) {
+    (void)MPI_Comm_rank(comm, &rank);
+    (void)MPI_Comm_size(comm, &size);
+  }
+  (void)MPI_Comm_rank(PETSC_COMM_WORLD, &world);
+  (void)MPI_Comm_size(PETSC_COMM_WORLD, &all);
+  everywhere = (PetscBool)(size == all);
+  if (size > 1 || world == 0) {
+    if (rank == 0) (void)fprintf(stderr, "kalmia: error: %s\n", text ? text : "unknown");
+  } else (void)fprintf(stderr, "kalmia: error on rank %d: %s\n", world, text ? text : "unknown");
+  (void)fflush(stderr);
+  return code;
+}
+
+/*@C
+   KalInitialize - Starts PETSc and MPI for a program of Kalmia: errors as one message, option files under the command line
+
+   Collective on MPI_COMM_WORLD
+
+   Input Parameters:
++  argc - address of main's argc
+.  argv - address of main's argv
+-  help - text for -help
+
+   Note:
+   -options_file FILE (YAML by its ending .yaml or .yml, else PETSc's plain form) may stand anywhere among
+   the arguments: the command line wins over it.
+
+.seealso: KalFinalize()
+@*/
+PetscErrorCode KalInitialize(int *argc, char ***argv, const char *help)
+{
+  char    *files[16];
+  PetscInt count, i;
+
+  PetscCall(TakeFiles(argc, *argv, &count, files, 16));
+  PetscCall(PetscInitialize(argc, argv, NULL, help));
+  PetscFunctionBeginUser;
+  PetscCall(PetscPushErrorHandler(KalError, NULL));
+  for (i = 0; i < count; i++) PetscCall(ReadFile(files[i]));
+  if (count) PetscCall(PetscOptionsInsertArgs(NULL, *argc - 1, *argv + 1));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalFinalize - Ends PETSc and MPI and turns an error into an exit code
+
+   Collective on MPI_COMM_WORLD
+
+   Input Parameter:
+.  error - what the program's work returned
+
+   Output Parameter:
+.  code - exit code: KAL_EXIT_DONE, KAL_EXIT_MEMBERS where too few members survived, else KAL_EXIT_ERROR
+
+   Note:
+   An error that one rank alone raised aborts all: the others may be waiting for it.
+@*/
+PetscErrorCode KalFinalize(PetscErrorCode error, int *code)
+{
+  *code = !error ? KAL_EXIT_DONE : ((int)error == PETSC_ERR_CONV_FAILED ? KAL_EXIT_MEMBERS : KAL_EXIT_ERROR);
+  (void)fflush(stdout);
+  (void)fflush(stderr);
+  if (error && !everywhere) (void)MPI_Abort(MPI_COMM_WORLD, *code);
+  PetscCall(PetscPopErrorHandler());
+  PetscCall(PetscFinalize());
+  return PETSC_SUCCESS;
+}

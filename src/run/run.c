@@ -1,0 +1,280 @@
+/* Life cycle of a run and its options. */
+#include "runimpl.h"
+
+/*@
+   KalRunCreate - Makes a run
+
+   Collective
+
+   Input Parameter:
+.  comm - the communicator that members are dealt out on
+
+   Output Parameter:
+.  run - the run
+@*/
+PetscErrorCode KalRunCreate(MPI_Comm comm, KalRun *run)
+{
+  KalRun r;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(&r));
+  PetscCallMPI(MPI_Comm_dup(comm, &r->comm));
+  PetscCallMPI(MPI_Comm_rank(r->comm, &r->rank));
+  PetscCallMPI(MPI_Comm_size(r->comm, &r->size));
+  PetscCall(KalModelCreate(r->comm, &r->model));
+  PetscCall(KalObservationsCreate(r->comm, &r->observations));
+  PetscCall(KalAnalysisCreate(r->comm, &r->analysis));
+  r->N                = 64;
+  r->cycles           = 100;
+  r->monitorevery     = 10;
+  r->snapshotkeep     = 2;
+  r->evaluateensemble = PETSC_TRUE;
+  r->progress         = -1;
+  r->initialspread    = 0.1;
+  *run                = r;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalRunSetCycles - Sets the number of cycles in all, those before a restart included
+
+   Logically Collective
+
+   Input Parameters:
++  run - the run
+-  cycles - cycles, not negative
+
+   Options Database Key:
+.  -run_cycles <100> - cycles in all
+@*/
+PetscErrorCode KalRunSetCycles(KalRun run, PetscInt cycles)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(cycles >= 0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_cycles %" PetscInt_FMT ": must not be negative", cycles);
+  run->cycles = cycles;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalRunSetModel - Replaces the run's model by another, which the run destroys in the end
+
+   Collective
+
+   Input Parameters:
++  run - the run, not set up yet
+-  model - the model
+@*/
+PetscErrorCode KalRunSetModel(KalRun run, KalModel model)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(!run->setup, run->comm, PETSC_ERR_ORDER, "The model is set before KalRunSetUp()");
+  PetscCall(KalModelDestroy(&run->model));
+  run->model = model;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalRunSetObservations - Replaces the run's observations by others, which the run destroys in the end
+
+   Collective
+
+   Input Parameters:
++  run - the run, not set up yet
+-  observations - the observations
+@*/
+PetscErrorCode KalRunSetObservations(KalRun run, KalObservations observations)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(!run->setup, run->comm, PETSC_ERR_ORDER, "The observations are set before KalRunSetUp()");
+  PetscCall(KalObservationsDestroy(&run->observations));
+  run->observations = observations;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalRunGetModel - Gets the run's model
+
+   Not Collective
+
+   Input Parameter:
+.  run - the run
+
+   Output Parameter:
+.  model - its model
+@*/
+PetscErrorCode KalRunGetModel(KalRun run, KalModel *model)
+{
+  PetscFunctionBeginUser;
+  *model = run->model;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalRunGetObservations - Gets the run's observations
+
+   Not Collective
+
+   Input Parameter:
+.  run - the run
+
+   Output Parameter:
+.  observations - its observations
+@*/
+PetscErrorCode KalRunGetObservations(KalRun run, KalObservations *observations)
+{
+  PetscFunctionBeginUser;
+  *observations = run->observations;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalRunGetAnalysis - Gets the run's analysis
+
+   Not Collective
+
+   Input Parameter:
+.  run - the run
+
+   Output Parameter:
+.  analysis - its analysis
+@*/
+PetscErrorCode KalRunGetAnalysis(KalRun run, KalAnalysis *analysis)
+{
+  PetscFunctionBeginUser;
+  *analysis = run->analysis;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalRunGetEnsemble - Gets the run's ensemble
+
+   Not Collective
+
+   Input Parameter:
+.  run - the run, set up
+
+   Output Parameter:
+.  ensemble - its ensemble
+@*/
+PetscErrorCode KalRunGetEnsemble(KalRun run, KalEnsemble *ensemble)
+{
+  PetscFunctionBeginUser;
+  *ensemble = run->ensemble;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalRunGetCycle - Gets the number of cycles done
+
+   Not Collective
+
+   Input Parameter:
+.  run - the run
+
+   Output Parameter:
+.  cycle - cycles done, those before a restart included
+@*/
+PetscErrorCode KalRunGetCycle(KalRun run, PetscInt *cycle)
+{
+  PetscFunctionBeginUser;
+  *cycle = run->cycle;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SnapshotOptions(KalRun run)
+{
+  PetscFunctionBeginUser;
+  PetscOptionsBegin(run->comm, NULL, "Snapshots", "KalSnapshot");
+  PetscCall(PetscOptionsString("-snapshot_path", "File that snapshots are written to", "KalRunSetFromOptions", run->snapshotpath, run->snapshotpath, sizeof run->snapshotpath, NULL));
+  PetscCall(PetscOptionsBoundedInt("-snapshot_every", "Cycles from one snapshot to the next (0: at the end alone)", "KalRunSetFromOptions", run->snapshotevery, &run->snapshotevery, NULL, 0));
+  PetscCall(PetscOptionsBoundedInt("-snapshot_keep", "Snapshots kept: the newest, and earlier ones as PATH.1, PATH.2, ...", "KalRunSetFromOptions", run->snapshotkeep, &run->snapshotkeep, NULL, 1));
+  PetscCall(PetscOptionsString("-restart", "Snapshot to go on from; its options hold where neither command line nor option file say otherwise", "KalRunSetFromOptions", run->restart, run->restart, sizeof run->restart, NULL));
+  PetscOptionsEnd();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalRunSetFromOptions - Sets a run, its model, observations and analysis from the options database
+
+   Collective
+
+   Input Parameter:
+.  run - the run
+
+   Options Database Keys:
++  -run_cycles <100> - cycles in all
+.  -run_seed <0> - seed of all draws
+.  -run_monitor_every <10> - cycles from one printed line to the next (0: none)
+.  -run_evaluate_every <0> - cycles from one score of the mean network on the test set to the next (0: at the end alone)
+.  -run_evaluate_ensemble <true> - score the averaged prediction of the members at the end
+.  -run_survivors <N/2> - members that must survive a cycle, else the run ends with an error
+.  -run_progress <-1> - progress bar on standard error: 0 no, 1 yes, -1 where it is a terminal
+.  -run_dry - check options and data, print the header and the time a cycle will take, and stop
+.  -ensemble_size <64> - members N
+.  -ensemble_initial <file> - snapshot or HDF5 file with /members (N x n) or /mean (n) to begin from
+.  -ensemble_initial_spread <0.1> - spread about a mean that was read, times the prior's
+.  -snapshot_path, -snapshot_every <0>, -snapshot_keep <2> - where, how often and how many
+-  -restart <file> - snapshot to go on from
+@*/
+PetscErrorCode KalRunSetFromOptions(KalRun run)
+{
+  PetscInt cycles;
+
+  PetscFunctionBeginUser;
+  PetscCall(SnapshotOptions(run));
+  if (run->restart[0]) {
+    PetscCall(KalRunReadOptions(run));
+    PetscCall(SnapshotOptions(run));
+  }
+  cycles = run->cycles;
+  PetscOptionsBegin(run->comm, NULL, "Run", "KalRun");
+  PetscCall(PetscOptionsInt("-run_cycles", "Cycles in all", "KalRunSetCycles", cycles, &cycles, NULL));
+  PetscCall(PetscOptionsBoundedInt("-run_seed", "Seed of all draws", "KalRunSetFromOptions", run->seed, &run->seed, NULL, 0));
+  PetscCall(PetscOptionsBoundedInt("-run_monitor_every", "Cycles from one printed line to the next (0: none)", "KalRunSetFromOptions", run->monitorevery, &run->monitorevery, NULL, 0));
+  PetscCall(PetscOptionsBoundedInt("-run_evaluate_every", "Cycles from one score on the test set to the next (0: at the end alone)", "KalRunSetFromOptions", run->evaluateevery, &run->evaluateevery, NULL, 0));
+  PetscCall(PetscOptionsBool("-run_evaluate_ensemble", "Score the averaged prediction of the members at the end", "KalRunSetFromOptions", run->evaluateensemble, &run->evaluateensemble, NULL));
+  PetscCall(PetscOptionsBoundedInt("-run_survivors", "Members that must survive a cycle (0: half of them)", "KalRunSetFromOptions", run->survivors, &run->survivors, NULL, 0));
+  PetscCall(PetscOptionsRangeInt("-run_progress", "Progress bar: 0 no, 1 yes, -1 on a terminal", "KalRunSetFromOptions", run->progress, &run->progress, NULL, -1, 1));
+  PetscCall(PetscOptionsBool("-run_dry", "Check everything, print what would be done, and stop", "KalRunSetFromOptions", run->dry, &run->dry, NULL));
+  PetscCall(PetscOptionsBoundedInt("-ensemble_size", "Members", "KalRunSetFromOptions", run->N, &run->N, NULL, 1));
+  PetscCall(PetscOptionsString("-ensemble_initial", "File with members or a mean to begin from", "KalRunSetFromOptions", run->initial, run->initial, sizeof run->initial, NULL));
+  PetscCall(PetscOptionsReal("-ensemble_initial_spread", "Spread about a mean that was read, times the prior's", "KalRunSetFromOptions", run->initialspread, &run->initialspread, NULL));
+  PetscOptionsEnd();
+  PetscCall(KalRunSetCycles(run, cycles));
+  PetscCall(KalModelSetFromOptions(run->model));
+  PetscCall(KalObservationsSetFromOptions(run->observations));
+  PetscCall(KalAnalysisSetFromOptions(run->analysis));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalRunDestroy - Frees a run with all it owns and nulls the pointer
+
+   Collective
+
+   Input Parameter:
+.  run - the run; NULL is left alone
+@*/
+PetscErrorCode KalRunDestroy(KalRun *run)
+{
+  KalRun   r = *run;
+  PetscInt i;
+
+  PetscFunctionBeginUser;
+  if (!r) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalAnalysisDestroy(&r->analysis));
+  for (i = 0; i < KAL_RUN_SLOTS; i++) PetscCall(KalEnsembleDestroy(&r->predictions[i]));
+  for (i = 0; i < KAL_RUN_COPIES; i++) PetscCall(KalEnsembleDestroy(&r->copy[i]));
+  PetscCall(KalEnsembleDestroy(&r->ensemble));
+  PetscCall(KalObservationsDestroy(&r->observations));
+  PetscCall(KalModelDestroy(&r->model));
+  for (i = 0; i < KAL_HISTORY_COLUMNS; i++) PetscCall(PetscFree(r->history[i]));
+  PetscCall(PetscFree(r->mean));
+  PetscCall(PetscFree(r->prior));
+  PetscCall(PetscFree(r->status));
+  PetscCall(PetscFree(r->laststatus));
+  PetscCall(PetscFree(r->result));
+  PetscCallMPI(MPI_Comm_free(&r->comm));
+  PetscCall(PetscFree(*run));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

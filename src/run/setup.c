@@ -1,0 +1,118 @@
+/* Set-up of a run: the nouns are made to fit each other, and everything that can be refused is. */
+#include "runimpl.h"
+
+/* The data and the network must fit: each learns the other's sizes. */
+static PetscErrorCode FitModelToData(KalRun run)
+{
+  PetscInt     samples, inputs, outputs, modeloutputs;
+  KalPrecision precision;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsSetSeed(run->observations, run->seed));
+  PetscCall(KalObservationsSetUp(run->observations));
+  PetscCall(KalObservationsGetSizes(run->observations, KAL_SET_TRAIN, &samples, &inputs, &outputs));
+  PetscCall(KalModelSetDataSizes(run->model, inputs, outputs));
+  PetscCall(KalModelSetUp(run->model));
+  PetscCall(KalModelGetDataSizes(run->model, NULL, &modeloutputs));
+  PetscCall(KalObservationsSetOutputs(run->observations, modeloutputs));
+  PetscCall(KalModelGetPrecision(run->model, &precision));
+  PetscCall(KalObservationsSetPrecision(run->observations, precision));
+  PetscCall(KalModelGetSize(run->model, &run->n));
+  PetscCall(KalObservationsGetCycle(run->observations, NULL, &run->batches));
+  run->outputs = modeloutputs;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetUpAnalysis(KalRun run)
+{
+  PetscFunctionBeginUser;
+  PetscCall(KalAnalysisSetSizes(run->analysis, run->n, run->N));
+  PetscCall(KalAnalysisSetSeed(run->analysis, run->seed));
+  PetscCall(KalAnalysisSetEpoch(run->analysis, run->batches));
+  PetscCall(KalAnalysisSetUp(run->analysis));
+  PetscCall(KalAnalysisGetNeeds(run->analysis, &run->needs));
+  PetscCheck(run->needs.copies <= KAL_RUN_COPIES, run->comm, PETSC_ERR_SUP, "The method keeps %" PetscInt_FMT " copies of the ensemble; at most %d are provided for", run->needs.copies, KAL_RUN_COPIES);
+  if (!run->survivors) run->survivors = PetscMax(run->needs.least, (run->N + 1) / 2);
+  PetscCheck(run->survivors <= run->N, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_survivors %" PetscInt_FMT ": there are only %" PetscInt_FMT " members", run->survivors, run->N);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The folder of the snapshots must be there and writable before the first cycle, not after the last. */
+static PetscErrorCode CheckSnapshotPath(KalRun run)
+{
+  KalSnapshot snapshot;
+
+  PetscFunctionBeginUser;
+  PetscCheck(!run->snapshotevery || run->snapshotpath[0], run->comm, PETSC_ERR_ARG_INCOMP, "-snapshot_every %" PetscInt_FMT " needs a file: -snapshot_path run.h5", run->snapshotevery);
+  if (!run->snapshotpath[0]) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalSnapshotOpen(run->comm, run->snapshotpath, KAL_SNAPSHOT_WRITE, &snapshot));
+  PetscCall(KalSnapshotClose(&snapshot));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode TakeMemory(KalRun run)
+{
+  PetscInt i;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(run->n, &run->prior));
+  PetscCall(KalModelSpread(run->model, run->prior));
+  PetscCall(KalAnalysisSetPrior(run->analysis, run->prior));
+  PetscCall(PetscCalloc1(run->N, &run->laststatus));
+  if (run->needs.generated) {
+    PetscCall(PetscCalloc1(run->n, &run->mean));
+    PetscCall(KalEnsembleCreateGaussian(run->comm, run->n, run->N, run->mean, run->prior, &run->ensemble));
+    PetscCall(KalAnalysisSetMean(run->analysis, run->mean));
+  } else {
+    PetscCall(KalEnsembleCreate(run->comm, &run->ensemble));
+    PetscCall(KalEnsembleSetSizes(run->ensemble, run->n, run->N));
+    PetscCall(KalEnsembleSetFromOptions(run->ensemble));
+    PetscCall(KalEnsembleSetUp(run->ensemble));
+    for (i = 0; i < run->needs.copies; i++) PetscCall(KalEnsembleDuplicate(run->ensemble, &run->copy[i]));
+  }
+  PetscCall(KalAnalysisSetEnsemble(run->analysis, run->ensemble, run->needs.copies, run->copy));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Options of the ensemble are looked up before the unknown ones are refused, whether one is stored or not. */
+static PetscErrorCode CheckOptions(KalRun run)
+{
+  KalEnsemble probe;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEnsembleCreate(run->comm, &probe));
+  PetscCall(KalEnsembleSetFromOptions(probe));
+  PetscCall(KalEnsembleDestroy(&probe));
+  PetscCheck(run->initialspread >= 0.0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_initial_spread %g: must not be negative", (double)run->initialspread);
+  PetscCheck(!run->initial[0] || !run->restart[0], run->comm, PETSC_ERR_ARG_INCOMP, "-ensemble_initial begins a run, -restart goes on with one: give one of them");
+  PetscCall(KalOptionsRefuseUnknown(run->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalRunSetUp - Makes a run ready: reads the data, checks what can be checked, prints the header, takes the memory, draws or reads the ensemble
+
+   Collective
+
+   Input Parameter:
+.  run - the run
+
+   Note:
+   Bad input is refused here, before anything is computed or written; after -run_dry nothing more is done.
+@*/
+PetscErrorCode KalRunSetUp(KalRun run)
+{
+  PetscFunctionBeginUser;
+  if (run->setup) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(FitModelToData(run));
+  PetscCall(SetUpAnalysis(run));
+  PetscCall(CheckOptions(run));
+  PetscCall(CheckSnapshotPath(run));
+  PetscCall(KalRunHeader(run));
+  run->setup = PETSC_TRUE;
+  if (run->dry) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(TakeMemory(run));
+  if (run->restart[0]) PetscCall(KalRunRead(run));
+  else PetscCall(KalRunInitial(run));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,246 @@
+/*
+  Dimension scales, as the HDF5 dimension scale specification and netCDF-4 have them.
+
+  They are made when the snapshot is committed, by rank 0 on the closed file: the parallel driver would allocate storage for
+  a dimension without coordinates, and each attached scale would be one more round of collective metadata.
+*/
+#include <snapshot/snapshotimpl.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An entry of a scale's REFERENCE_LIST; its layout is the one of H5DS. */
+typedef struct {
+  hobj_ref_t   dataset;
+  unsigned int dimension;
+} Reference;
+
+/* Path of a dimension's scale: in the dataset's group. */
+static void ScalePath(const char *name, const char *dimension, size_t bytes, char *path)
+{
+  const char *slash = strrchr(name, '/');
+
+  snprintf(path, bytes, "%.*s%s", slash ? (int)(slash - name) + 1 : 0, name, dimension);
+}
+
+/* Notes the dimensions of a dataset; a dimension that has another size elsewhere in the group is an error. */
+PetscErrorCode KalSnapshotAddScales(KalSnapshot snap, const char *name, PetscInt ndims, const PetscInt64 *size, const char *const *dimension)
+{
+  char       path[2 * KAL_SNAPSHOT_NAME];
+  KalScaled *entry;
+
+  PetscFunctionBeginUser;
+  for (PetscInt d = 0; d < ndims; d++) {
+    if (!dimension[d]) continue;
+    ScalePath(name, dimension[d], sizeof path, path);
+    PetscCheck(strcmp(path, name) || ndims == 1, snap->comm, PETSC_ERR_ARG_WRONG, "%s has %lld dimensions and the name of one of them; coordinates have one dimension", name, (long long)ndims);
+    for (PetscInt i = 0; i < snap->count; i++) {
+      const KalScaled *other = &snap->scaled[i];
+      if (!strcmp(other->name, path)) PetscCheck(other->ndims == 1 && other->dimension[0] && !strcmp(other->dimension[0], path), snap->comm, PETSC_ERR_ARG_INCOMP, "Dimension %s of %s has the name of a dataset that does not hold its coordinates", dimension[d], name);
+      for (PetscInt e = 0; e < other->ndims; e++) {
+        if (!other->dimension[e] || strcmp(other->dimension[e], path)) continue;
+        PetscCheck(other->size[e] == size[d], snap->comm, PETSC_ERR_ARG_SIZ, "Dimension %s has size %lld in %s and %lld in %s; give it another name in one of them", dimension[d], (long long)size[d], name, (long long)other->size[e], other->name);
+      }
+    }
+  }
+  for (PetscInt i = 0; i < snap->count; i++) {
+    for (PetscInt e = 0; e < snap->scaled[i].ndims; e++) {
+      if (!snap->scaled[i].dimension[e] || strcmp(snap->scaled[i].dimension[e], name)) continue;
+      ScalePath(name, ndims == 1 && dimension[0] ? dimension[0] : "", sizeof path, path);
+      PetscCheck(!strcmp(path, name), snap->comm, PETSC_ERR_ARG_INCOMP, "%s has the name of a dimension of %s; only the coordinates of that dimension may", name, snap->scaled[i].name);
+    }
+  }
+  if (snap->count == snap->capacity) {
+    KalScaled     *more;
+    const PetscInt capacity = snap->capacity ? 2 * snap->capacity : 32;
+    PetscCall(PetscCalloc1((size_t)capacity, &more));
+    for (PetscInt i = 0; i < snap->count; i++) more[i] = snap->scaled[i];
+    PetscCall(PetscFree(snap->scaled));
+    snap->scaled   = more;
+    snap->capacity = capacity;
+  }
+  entry = &snap->scaled[snap->count++];
+  PetscCall(PetscStrallocpy(name, &entry->name));
+  entry->ndims = ndims;
+  for (PetscInt d = 0; d < ndims; d++) {
+    entry->size[d] = size[d];
+    if (!dimension[d]) continue;
+    ScalePath(name, dimension[d], sizeof path, path);
+    PetscCall(PetscStrallocpy(path, &entry->dimension[d]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The scale's dataset, made without storage where nobody wrote coordinates. */
+static hid_t OpenScale(hid_t file, const char *path, PetscInt64 length, PetscBool *made, char *text)
+{
+  const hsize_t size  = (hsize_t)length;
+  hid_t         space = H5I_INVALID_HID, create = H5I_INVALID_HID, scale = H5I_INVALID_HID;
+
+  *made = KalH5Exists(file, path) > 0 ? PETSC_FALSE : PETSC_TRUE;
+  if (!*made) {
+    KalH5(text, scale = H5Dopen2(file, path, H5P_DEFAULT), "Dimension scale %s cannot be opened", path);
+    return scale;
+  }
+  KalH5(text, space = H5Screate_simple(1, &size, NULL), "Dimension scale %s cannot be made", path);
+  KalH5(text, create = H5Pcreate(H5P_DATASET_CREATE), "Dimension scale %s cannot be made", path);
+  KalH5(text, H5Pset_obj_track_times(create, 0), "Dimension scale %s cannot be made", path);
+  KalH5(text, H5Pset_alloc_time(create, H5D_ALLOC_TIME_LATE), "Dimension scale %s cannot be made", path);
+  KalH5(text, scale = H5Dcreate2(file, path, H5T_IEEE_F32BE, space, H5P_DEFAULT, create, H5P_DEFAULT), "Dimension scale %s cannot be made", path);
+done:
+  KalH5Close(create);
+  KalH5Close(space);
+  return scale;
+}
+
+/* The attributes of a scale: its class, its name, and who refers to it. */
+static void WriteScale(hid_t file, const char *path, PetscInt64 length, hsize_t count, const Reference *references, char *text)
+{
+  char      name[160];
+  PetscBool made;
+  hid_t     scale = OpenScale(file, path, length, &made, text), type = H5I_INVALID_HID, space = H5I_INVALID_HID, attr = H5I_INVALID_HID;
+
+  if (text[0]) goto done;
+  if (made) snprintf(name, sizeof name, KAL_NOT_A_VARIABLE "%10lld", (long long)length);
+  else snprintf(name, sizeof name, "%s", strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
+  KalH5(text, KalH5PutText(scale, "CLASS", "DIMENSION_SCALE"), "Dimension scale %s cannot be written", path);
+  KalH5(text, KalH5PutText(scale, "NAME", name), "Dimension scale %s cannot be written", path);
+  if (count) {
+    KalH5(text, type = H5Tcreate(H5T_COMPOUND, sizeof(Reference)), "The references of dimension scale %s cannot be written", path);
+    KalH5(text, H5Tinsert(type, "dataset", HOFFSET(Reference, dataset), H5T_STD_REF_OBJ), "The references of dimension scale %s cannot be written", path);
+    KalH5(text, H5Tinsert(type, "dimension", HOFFSET(Reference, dimension), H5T_NATIVE_INT), "The references of dimension scale %s cannot be written", path);
+    KalH5(text, space = H5Screate_simple(1, &count, NULL), "The references of dimension scale %s cannot be written", path);
+    KalH5(text, attr = H5Acreate2(scale, "REFERENCE_LIST", type, space, H5P_DEFAULT, H5P_DEFAULT), "The references of dimension scale %s cannot be written", path);
+    KalH5(text, H5Awrite(attr, type, references), "The references of dimension scale %s cannot be written", path);
+  }
+done:
+  KalH5Close(attr);
+  KalH5Close(space);
+  KalH5Close(type);
+  KalH5Close(scale);
+}
+
+/* The attribute by which a dataset refers to the scales of its dimensions. */
+static void WriteDimensions(hid_t file, const KalScaled *entry, char *text)
+{
+  const hsize_t ndims = (hsize_t)entry->ndims;
+  hobj_ref_t    reference[KAL_SNAPSHOT_RANK];
+  hvl_t         list[KAL_SNAPSHOT_RANK];
+  hid_t         dataset = H5I_INVALID_HID, type = H5I_INVALID_HID, space = H5I_INVALID_HID, attr = H5I_INVALID_HID;
+
+  for (PetscInt d = 0; d < entry->ndims; d++) {
+    list[d].len = entry->dimension[d] ? 1 : 0;
+    list[d].p   = entry->dimension[d] ? &reference[d] : NULL;
+    if (entry->dimension[d]) KalH5(text, H5Rcreate(&reference[d], file, entry->dimension[d], H5R_OBJECT, -1), "Dimension scale %s cannot be found", entry->dimension[d]);
+  }
+  KalH5(text, dataset = H5Dopen2(file, entry->name, H5P_DEFAULT), "Dataset %s cannot be opened", entry->name);
+  KalH5(text, type = H5Tvlen_create(H5T_STD_REF_OBJ), "The dimensions of %s cannot be written", entry->name);
+  KalH5(text, space = H5Screate_simple(1, &ndims, NULL), "The dimensions of %s cannot be written", entry->name);
+  KalH5(text, attr = H5Acreate2(dataset, "DIMENSION_LIST", type, space, H5P_DEFAULT, H5P_DEFAULT), "The dimensions of %s cannot be written", entry->name);
+  KalH5(text, H5Awrite(attr, type, list), "The dimensions of %s cannot be written", entry->name);
+done:
+  KalH5Close(attr);
+  KalH5Close(space);
+  KalH5Close(type);
+  KalH5Close(dataset);
+}
+
+/* Whether dimension d of entry i is the first mention of its scale. */
+static PetscBool IsFirst(const KalSnapshot snap, PetscInt i, PetscInt d)
+{
+  const char *path = snap->scaled[i].dimension[d];
+
+  for (PetscInt j = 0; j <= i; j++) {
+    for (PetscInt e = 0; e < (j == i ? d : snap->scaled[j].ndims); e++) {
+      if (snap->scaled[j].dimension[e] && !strcmp(snap->scaled[j].dimension[e], path)) return PETSC_FALSE;
+    }
+  }
+  return PETSC_TRUE;
+}
+
+/* Whether a dataset refers to scales: coordinates are a scale themselves and refer to none. */
+static PetscBool Refers(const KalScaled *entry)
+{
+  PetscBool any = PETSC_FALSE;
+
+  for (PetscInt d = 0; d < entry->ndims; d++) {
+    if (!entry->dimension[d]) continue;
+    if (!strcmp(entry->dimension[d], entry->name)) return PETSC_FALSE;
+    any = PETSC_TRUE;
+  }
+  return any;
+}
+
+/* All scales of a snapshot whose parallel file is closed; by one rank. */
+void KalSnapshotWriteScales(KalSnapshot snap, char *text)
+{
+  Reference *references = calloc((size_t)snap->count * KAL_SNAPSHOT_RANK + 1, sizeof *references);
+  hid_t      file       = KalH5OpenSerial(snap->tmp, H5F_ACC_RDWR, text);
+
+  if (!references) KalText(text, "No memory for the dimension scales of snapshot %s", snap->tmp);
+  for (PetscInt i = 0; i < snap->count && !text[0]; i++) {
+    for (PetscInt d = 0; d < snap->scaled[i].ndims && !text[0]; d++) {
+      const char *path  = snap->scaled[i].dimension[d];
+      hsize_t     count = 0;
+      if (!path || !IsFirst(snap, i, d)) continue;
+      for (PetscInt j = 0; j < snap->count; j++) {
+        const KalScaled *entry = &snap->scaled[j];
+        if (!Refers(entry)) continue;
+        for (PetscInt e = 0; e < entry->ndims && !text[0]; e++) {
+          if (!entry->dimension[e] || strcmp(entry->dimension[e], path)) continue;
+          if (H5Rcreate(&references[count].dataset, file, entry->name, H5R_OBJECT, -1) < 0) KalH5Text(text, "Dataset %s cannot be found", entry->name);
+          references[count++].dimension = (unsigned int)e;
+        }
+      }
+      if (!text[0]) WriteScale(file, path, snap->scaled[i].size[d], count, references, text);
+    }
+  }
+  for (PetscInt i = 0; i < snap->count && !text[0]; i++) {
+    if (Refers(&snap->scaled[i])) WriteDimensions(file, &snap->scaled[i], text);
+  }
+  if (file >= 0 && H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) KalH5Text(text, "Snapshot %s cannot be flushed to the disk", snap->tmp);
+  if (file >= 0 && H5Fclose(file) < 0) KalH5Text(text, "Snapshot %s cannot be closed", snap->tmp);
+  free(references);
+}
+
+/*
+  Checks a dataset's dimensions: DIMENSION_LIST lies in a heap that HDF5 does not checksum, KAL_DIMENSIONS says what it
+  must refer to. References are compared and never followed.
+*/
+void KalH5CheckScales(hid_t file, hid_t dataset, const char *name, char *text)
+{
+  char    names[3 * KAL_SNAPSHOT_NAME], path[4 * KAL_SNAPSHOT_NAME], *next = names;
+  hvl_t   list[KAL_SNAPSHOT_RANK];
+  hid_t   attr = H5I_INVALID_HID, type = H5I_INVALID_HID, space = H5I_INVALID_HID;
+  hsize_t ndims = 0;
+  herr_t  got   = -1;
+
+  memset(list, 0, sizeof list);
+  if (!KalH5GetText(dataset, KAL_DIMENSIONS, sizeof names, names)) return; /* a scalar */
+  ScalePath(name, names, sizeof path, path);
+  if (!strcmp(path, name)) return; /* coordinates */
+  if (!names[strspn(names, ",")]) return;
+  KalH5(text, attr = H5Aopen(dataset, "DIMENSION_LIST", H5P_DEFAULT), "the dimension list is missing");
+  KalH5(text, space = H5Aget_space(attr), "the dimension list is damaged");
+  ndims = (hsize_t)H5Sget_simple_extent_npoints(space);
+  KalH5(text, ndims <= KAL_SNAPSHOT_RANK ? 0 : -1, "the dimension list is damaged");
+  KalH5(text, type = H5Tvlen_create(H5T_STD_REF_OBJ), "HDF5 refuses a type");
+  KalH5(text, got = H5Aread(attr, type, list), "the dimension list is damaged");
+  for (hsize_t d = 0; d < ndims && next; d++) {
+    char *comma = strchr(next, ',');
+    if (comma) *comma = 0;
+    if (next[0]) {
+      hobj_ref_t expected;
+      ScalePath(name, next, sizeof path, path);
+      KalH5(text, H5Rcreate(&expected, file, path, H5R_OBJECT, -1), "dimension scale %s is missing", path);
+      KalH5(text, list[d].len == 1 && *(hobj_ref_t *)list[d].p == expected ? 0 : -1, "the dimension list is damaged");
+    } else KalH5(text, list[d].len ? -1 : 0, "the dimension list is damaged");
+    next = comma ? comma + 1 : NULL;
+  }
+done:
+  if (got >= 0) (void)H5Dvlen_reclaim(type, space, H5P_DEFAULT, list);
+  KalH5Close(space);
+  KalH5Close(type);
+  KalH5Close(attr);
+}
