@@ -55,7 +55,7 @@ typedef struct {
 } KalAnalysisReport;
 
 typedef struct {
-  PetscErrorCode (*setfromoptions)(KalAnalysis, PetscOptionItems *);
+  PetscErrorCode (*setfromoptions)(KalAnalysis, KalOptionItems);
   PetscErrorCode (*setup)(KalAnalysis);
   PetscErrorCode (*begin)(KalAnalysis, PetscInt cycle);         /* redraws and the like, before the cycle's first ask */
   PetscErrorCode (*ask)(KalAnalysis, KalEnsemble *points);

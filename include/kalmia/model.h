@@ -7,13 +7,6 @@
 typedef const char *KalModelType;
 #define KALMODELMLP "mlp"
 
-/* What PETSc's option macros work on inside `setfromoptions`, where it is named PetscOptionsObject. */
-#if PETSC_VERSION_LT(3, 23, 0)
-typedef PetscOptionItems *KalOptionItems;
-#else
-typedef PetscOptionItems KalOptionItems;
-#endif
-
 /*
   What a model provides. A stage is a time of a dynamical model or a layer of a network; a network's
   weights are a state whose forecast is the identity, so its `propagate` is NULL and `observe` is its

@@ -15,7 +15,7 @@ typedef struct {
   PetscInt           epoch;   /* passes over the training set before this batch */
   KalPrecision       precision;
   const void        *input;   /* float or double (precision), inputs x samples, a sample contiguous */
-  const PetscScalar *target;  /* outputs x samples: values, or one-hot rows */
+  const PetscScalar *target;  /* outputs x samples: values, or one-hot rows; NULL where the data have none */
   const PetscInt    *label;   /* samples class labels, or NULL for a regression */
 } KalBatch;
 
@@ -58,11 +58,14 @@ PETSC_EXTERN const char *const KalOutputSpaces[];
 
 PETSC_EXTERN PetscErrorCode KalObservationsCreate(MPI_Comm, KalObservations *);
 PETSC_EXTERN PetscErrorCode KalObservationsSetPath(KalObservations, const char *);
+PETSC_EXTERN PetscErrorCode KalObservationsGetPath(KalObservations, size_t, char *);
 PETSC_EXTERN PetscErrorCode KalObservationsSetBatch(KalObservations, PetscInt);
 PETSC_EXTERN PetscErrorCode KalObservationsSetSeed(KalObservations, PetscInt);
 PETSC_EXTERN PetscErrorCode KalObservationsSetLoss(KalObservations, KalLossType, PetscReal);
 PETSC_EXTERN PetscErrorCode KalObservationsSetPrecision(KalObservations, KalPrecision);
 PETSC_EXTERN PetscErrorCode KalObservationsSetArrays(KalObservations, KalDataSet, PetscInt, PetscInt, const PetscReal *, PetscInt, const PetscReal *);
+PETSC_EXTERN PetscErrorCode KalObservationsSetSamples(KalObservations, PetscInt);
+PETSC_EXTERN PetscErrorCode KalObservationsSetTargetsOptional(KalObservations, PetscBool);
 PETSC_EXTERN PetscErrorCode KalObservationsSetFromOptions(KalObservations);
 PETSC_EXTERN PetscErrorCode KalObservationsSetUp(KalObservations);
 PETSC_EXTERN PetscErrorCode KalObservationsSetOutputs(KalObservations, PetscInt);
@@ -70,6 +73,7 @@ PETSC_EXTERN PetscErrorCode KalObservationsView(KalObservations, PetscViewer);
 PETSC_EXTERN PetscErrorCode KalObservationsDestroy(KalObservations *);
 
 PETSC_EXTERN PetscErrorCode KalObservationsGetSizes(KalObservations, KalDataSet, PetscInt *, PetscInt *, PetscInt *);
+PETSC_EXTERN PetscErrorCode KalObservationsGetTargets(KalObservations, KalDataSet, PetscBool *, PetscBool *);
 PETSC_EXTERN PetscErrorCode KalObservationsGetCycle(KalObservations, PetscInt *, PetscInt *);
 PETSC_EXTERN PetscErrorCode KalObservationsGetLoss(KalObservations, KalLossType *, PetscReal *, PetscBool *);
 PETSC_EXTERN PetscErrorCode KalObservationsGetNormalization(KalObservations, PetscInt *, PetscReal **, PetscReal **);

@@ -32,10 +32,18 @@ PETSC_EXTERN PetscErrorCode KalSnapshotReadMembers(KalSnapshot, const char *, Ka
 PETSC_EXTERN PetscErrorCode KalSnapshotWriteArray(KalSnapshot, const KalDataset *);
 PETSC_EXTERN PetscErrorCode KalSnapshotReadArray(KalSnapshot, KalDataset *);
 PETSC_EXTERN PetscErrorCode KalSnapshotGetSize(KalSnapshot, const char *, PetscInt *, PetscInt64 *, PetscBool *);
+PETSC_EXTERN PetscErrorCode KalSnapshotGetType(KalSnapshot, const char *, KalDataType *, PetscBool *);
 PETSC_EXTERN PetscErrorCode KalSnapshotWriteText(KalSnapshot, const char *, const char *);
 PETSC_EXTERN PetscErrorCode KalSnapshotReadText(KalSnapshot, const char *, char **, PetscBool *);
 PETSC_EXTERN PetscErrorCode KalSnapshotWriteInt(KalSnapshot, const char *, PetscInt64);
 PETSC_EXTERN PetscErrorCode KalSnapshotReadInt(KalSnapshot, const char *, PetscInt64 *, PetscBool *);
+
+/* A dataset that is too large to be held: its rows are given block by block. */
+typedef struct _p_KalSnapshotTable *KalSnapshotTable;
+PETSC_EXTERN PetscErrorCode KalSnapshotTableBegin(KalSnapshot, const KalDataset *, KalSnapshotTable *);
+PETSC_EXTERN PetscErrorCode KalSnapshotTableWrite(KalSnapshotTable, PetscInt, const void *);
+PETSC_EXTERN PetscErrorCode KalSnapshotTableEnd(KalSnapshotTable *);
+PETSC_EXTERN PetscErrorCode KalSnapshotHolds(MPI_Comm, const char *, const char *, PetscBool *);
 
 /* To look at a snapshot: what it holds, and plain files made from it (.h5, .hdf5, else NumPy's .npy) */
 PETSC_EXTERN PetscErrorCode KalSnapshotView(KalSnapshot, PetscViewer);

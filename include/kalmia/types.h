@@ -14,6 +14,20 @@
 #define PETSC_SUCCESS 0
 #endif
 
+/* What PETSc's option macros work on inside `setfromoptions`, where it is named PetscOptionsObject. */
+#if PETSC_VERSION_LT(3, 23, 0)
+typedef PetscOptionItems *KalOptionItems;
+#else
+typedef PetscOptionItems KalOptionItems;
+#endif
+
+/* What MatShellSetOperation() takes. */
+#if PETSC_VERSION_LT(3, 24, 0)
+typedef void (*KalOperation)(void);
+#else
+typedef PetscErrorCodeFn *KalOperation;
+#endif
+
 #define KALMIA_VERSION "0.1.0"
 
 typedef struct _p_KalEnsemble     *KalEnsemble;

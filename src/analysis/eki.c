@@ -3,7 +3,7 @@
 
 static const char *const Updates[] = {"deterministic", "stochastic", "KalUpdate", "KAL_UPDATE_", NULL};
 
-static PetscErrorCode SetFromOptions(KalAnalysis analysis, PetscOptionItems *PetscOptionsObject)
+static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscOptionsObject)
 {
   KalInversion *inv    = (KalInversion *)analysis->data;
   PetscEnum     update = (PetscEnum)inv->perturbed;

@@ -23,7 +23,7 @@ typedef struct {
   KalEnsemble  points, line;
 } KalHaber;
 
-static PetscErrorCode SetFromOptions(KalAnalysis analysis, PetscOptionItems *PetscOptionsObject)
+static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscOptionsObject)
 {
   KalHaber *haber = (KalHaber *)analysis->data;
   PetscEnum step = (PetscEnum)haber->stepschedule, spread = (PetscEnum)haber->spreadschedule;

@@ -18,7 +18,7 @@ static const char *Option(const KalInversion *inv, const char *name)
   return text;
 }
 
-static PetscErrorCode SetMomentumAndRedraw(KalInversion *inv, PetscOptionItems *PetscOptionsObject)
+static PetscErrorCode SetMomentumAndRedraw(KalInversion *inv, KalOptionItems PetscOptionsObject)
 {
   PetscEnum momentum = (PetscEnum)inv->momentum, about = (PetscEnum)inv->redrawabout;
 
@@ -34,7 +34,7 @@ static PetscErrorCode SetMomentumAndRedraw(KalInversion *inv, PetscOptionItems *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode KalInversionSetFromOptions(KalAnalysis analysis, PetscOptionItems *PetscOptionsObject)
+PetscErrorCode KalInversionSetFromOptions(KalAnalysis analysis, KalOptionItems PetscOptionsObject)
 {
   KalInversion *inv    = (KalInversion *)analysis->data;
   PetscEnum     target = (PetscEnum)inv->target, rule = (PetscEnum)inv->rule;

@@ -38,7 +38,7 @@ typedef struct {
 enum { KAL_STATE_TIME = 0, KAL_STATE_THETA = 1, KAL_STATE_FACTOR = 2 };
 
 PETSC_INTERN PetscErrorCode KalInversionCreate(KalAnalysis, const char *prefix, KalInversion **);
-PETSC_INTERN PetscErrorCode KalInversionSetFromOptions(KalAnalysis, PetscOptionItems *);
+PETSC_INTERN PetscErrorCode KalInversionSetFromOptions(KalAnalysis, KalOptionItems);
 PETSC_INTERN PetscErrorCode KalInversionStep(KalAnalysis, const KalInnovation *, PetscReal *);
 
 #endif

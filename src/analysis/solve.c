@@ -193,7 +193,7 @@ PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, Pet
     PetscCall(KalEnsembleGetBlocks(rows, &block, NULL));
     PetscCall(PetscMalloc1(block, &op.work));
     PetscCall(MatCreateShell(PETSC_COMM_SELF, size, size, size, size, &op, &A));
-    PetscCall(MatShellSetOperation(A, MATOP_MULT, (void (*)(void))Multiply));
+    PetscCall(MatShellSetOperation(A, MATOP_MULT, (KalOperation)Multiply));
     PetscCall(MatSetOption(A, MAT_SYMMETRIC, PETSC_TRUE));
     PetscCall(SolveColumns(analysis, A, size, columns, b, x)); /* collective inside: never on one rank alone */
     PetscCall(MatDestroy(&A));

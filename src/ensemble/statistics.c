@@ -3,6 +3,16 @@
 
 #define KAL_DRAWS 2048
 
+/* Room for row means and squares, on ranks without a block too. */
+static PetscErrorCode Room(KalEnsemble e)
+{
+  PetscFunctionBeginUser;
+  if (e->mean) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(e->n, &e->mean));
+  PetscCall(PetscMalloc1(e->nblocks, &e->squares));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   KalRowStatistics_Private - Takes the row means of a block and the sum of squares about them
 */
@@ -15,10 +25,7 @@ PetscErrorCode KalRowStatistics_Private(KalEnsemble e, const KalRows *rows, Pets
   PetscInt           i, j, b;
 
   PetscFunctionBeginUser;
-  if (!e->mean) {
-    PetscCall(PetscMalloc1(e->n, &e->mean));
-    PetscCall(PetscMalloc1(e->nblocks, &e->squares));
-  }
+  PetscCall(Room(e));
   mean = e->mean + rows->first;
   PetscCall(PetscArrayzero(mean, rows->count));
   for (j = 0; j < N; j++) {
@@ -55,6 +62,7 @@ static PetscErrorCode OwnStatistics(KalEnsemble e)
   PetscReal none;
 
   PetscFunctionBeginUser;
+  PetscCall(Room(e)); /* a rank without a block has visited none, and is given the mean all the same */
   if (e->statistics != KAL_STATISTICS_NONE) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KalEnsembleSumRows(1, &e, VisitStatistics, e, 1, &none));
   e->statistics = KAL_STATISTICS_OWNED;

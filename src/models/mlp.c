@@ -29,8 +29,8 @@ static PetscErrorCode WidthsText(const KalMLP *mlp, size_t size, char *text)
 
 static PetscErrorCode LayersFromOptions(KalModel model, KalOptionItems PetscOptionsObject)
 {
-  KalMLP   *mlp = (KalMLP *)model->data;
-  PetscInt  width[KAL_MLP_LAYERS + 2], n = KAL_MLP_LAYERS + 2;
+  KalMLP   *mlp                       = (KalMLP *)model->data;
+  PetscInt  width[KAL_MLP_LAYERS + 2] = {0}, n = KAL_MLP_LAYERS + 2;
   PetscBool given;
 
   PetscFunctionBeginUser;
@@ -55,14 +55,14 @@ static PetscErrorCode PriorFromOptions(KalModel model, KalOptionItems PetscOptio
   PetscFunctionBeginUser;
   PetscCall(PetscOptionsString("-mlp_prior_scale", "sd of the weights: he, xavier, lecun or a number", "KALMODELMLP", mlp->scale[0], mlp->scale[0], sizeof mlp->scale[0], &one));
   PetscCall(PetscOptionsStringArray("-mlp_prior_scales", "the same, one a layer", "KALMODELMLP", scales, &n, &each));
-  PetscCheck(!one || !each, model->comm, PETSC_ERR_ARG_INCOMP, "Both -mlp_prior_scale and -mlp_prior_scales are given; give one of them");
-  PetscCheck(!each || n <= KAL_MLP_LAYERS, model->comm, PETSC_ERR_ARG_OUTOFRANGE, "-mlp_prior_scales has more than %d entries", KAL_MLP_LAYERS);
   if (one) mlp->scales = 1;
   if (each) mlp->scales = n;
   for (PetscInt l = 0; each && l < n; l++) {
-    PetscCall(PetscStrncpy(mlp->scale[l], scales[l], sizeof mlp->scale[l]));
+    if (l < KAL_MLP_LAYERS) PetscCall(PetscStrncpy(mlp->scale[l], scales[l], sizeof mlp->scale[l]));
     PetscCall(PetscFree(scales[l]));
   }
+  PetscCheck(!one || !each, model->comm, PETSC_ERR_ARG_INCOMP, "Both -mlp_prior_scale and -mlp_prior_scales are given; give one of them");
+  PetscCheck(!each || n <= KAL_MLP_LAYERS, model->comm, PETSC_ERR_ARG_OUTOFRANGE, "-mlp_prior_scales has more than %d entries", KAL_MLP_LAYERS);
   PetscCall(PetscOptionsReal("-mlp_prior_bias_scale", "sd of the biases", "KALMODELMLP", mlp->bias_scale, &mlp->bias_scale, NULL));
   PetscCall(PetscOptionsBool("-mlp_prior_center", "members are scattered about one random network", "KALMODELMLP", mlp->center, &mlp->center, NULL));
   PetscCall(PetscOptionsReal("-mlp_prior_center_spread", "sd of that scatter in units of the prior's sd", "KALMODELMLP", mlp->spread, &mlp->spread, NULL));
@@ -142,7 +142,7 @@ static PetscErrorCode KalModelSetUp_MLP(KalModel model)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* x = sd (c + spread z) about the network c, the same for every member of a seed; or x = sd z. */
+/* x = sd (c + spread z) about the network c, the same for every member of a seed; or x = sd z. A center's key gives c itself. */
 static PetscErrorCode DrawAt(const KalMLP *mlp, KalKey key, PetscReal sd, PetscInt64 first, PetscInt64 count, PetscScalar *x)
 {
   PetscReal center[1024];
@@ -156,7 +156,7 @@ static PetscErrorCode DrawAt(const KalMLP *mlp, KalKey key, PetscReal sd, PetscI
     const PetscInt64 n = PetscMin(count - i, (PetscInt64)PETSC_STATIC_ARRAY_LENGTH(center));
 
     PetscCall(KalDrawNormal(key, first + i, n, x + i));
-    if (!mlp->center) {
+    if (!mlp->center || key.purpose == KAL_DRAW_CENTER) {
       for (PetscInt64 j = 0; j < n; j++) x[i + j] *= sd;
     } else {
       PetscCall(KalDrawNormal(one, first + i, n, center));

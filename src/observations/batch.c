@@ -64,6 +64,7 @@ static void Gather(KalObservations obs, const KalData *data, PetscInt sample, Pe
 
     for (PetscInt i = 0; i < n; i++) input[i] = row[i];
   }
+  if (!data->targets) return;
   if (data->labels) {
     const PetscInt label = (PetscInt)KalTableLabel(&data->y, sample);
 
@@ -80,7 +81,7 @@ static void Fill(KalObservations obs, const KalData *data, const KalBuffer *buff
   batch->epoch     = epoch;
   batch->precision = obs->precision;
   batch->input     = buffer->input;
-  batch->target    = buffer->target;
+  batch->target    = data->targets ? buffer->target : NULL;
   batch->label     = data->labels ? buffer->label : NULL;
 }
 

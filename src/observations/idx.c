@@ -199,6 +199,18 @@ static void ToNative(unsigned char *data, size_t count, size_t size)
   }
 }
 
+/* Whether a file begins as IDX or gzip does; says nothing of the rest. */
+PetscBool KalIdxIs(const char *path)
+{
+  unsigned char magic[2] = {1, 1};
+  FILE         *file     = fopen(path, "rb");
+
+  if (!file) return PETSC_FALSE;
+  if (fread(magic, 1, 2, file) != 2) magic[0] = 1;
+  (void)fclose(file);
+  return (!magic[0] && !magic[1]) || (magic[0] == 0x1f && magic[1] == 0x8b) ? PETSC_TRUE : PETSC_FALSE;
+}
+
 /* Finds out what an IDX file holds, from its header and its length. */
 void KalIdxShape(const char *path, KalShape *shape, KalFault *fault)
 {

@@ -58,29 +58,38 @@ static PetscBool FindFile(const char *directory, const char *name, char file[PET
   return PETSC_FALSE;
 }
 
-static void SourcesOfDirectory(const char *directory, KalSource source[4], PetscInt *sources, KalFault *fault)
+/* The sources that are there are bits of `sources`, in the order training inputs, targets, test inputs, targets. */
+static void SourcesOfDirectory(const char *directory, PetscBool optional, KalSource source[4], PetscInt *sources, KalFault *fault)
 {
   static const char *const names[4] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"};
   PetscBool                found[4];
 
-  for (int i = 0; i < 4; i++) found[i] = FindFile(directory, names[i], source[i].file);
-  for (int i = 0; i < 4; i++)
-    if (!found[i] && (i < 2 || found[5 - i])) KalFaultSet(fault, PETSC_ERR_FILE_OPEN, "The directory %s has no %s, neither plain nor with .gz; it must hold MNIST's file names train-images-idx3-ubyte and train-labels-idx1-ubyte, and may hold t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte", directory, names[i]);
-  *sources = found[2] ? 4 : 2;
+  *sources = 0;
+  for (int i = 0; i < 4; i++) {
+    found[i] = FindFile(directory, names[i], source[i].file);
+    if (found[i]) *sources |= 1 << i;
+  }
+  for (int i = 0; i < 4; i++) {
+    const PetscBool needed = i == 0 || (i == 1 && !optional) || (i == 2 && found[3]) || (i == 3 && found[2] && !optional) ? PETSC_TRUE : PETSC_FALSE;
+
+    if (!found[i] && needed) KalFaultSet(fault, PETSC_ERR_FILE_OPEN, "The directory %s has no %s, neither plain nor with .gz; it must hold MNIST's file names train-images-idx3-ubyte and train-labels-idx1-ubyte, and may hold t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte", directory, names[i]);
+  }
 }
 
-static void SourcesOfHdf5(const char *path, KalSource source[4], PetscInt *sources, KalFault *fault)
+static void SourcesOfHdf5(const char *path, PetscBool optional, KalSource source[4], PetscInt *sources, KalFault *fault)
 {
   static const char *const names[4] = {"/x", "/y", "/x_test", "/y_test"};
-  PetscBool                holds[2];
+  PetscBool                holds[4];
 
+  *sources = 1;
   for (int i = 0; i < 4; i++) {
     (void)PetscStrncpy(source[i].file, path, sizeof source[i].file);
     (void)PetscStrncpy(source[i].dataset, names[i], sizeof source[i].dataset);
+    KalHdf5Holds(path, names[i], &holds[i], fault);
+    if (holds[i]) *sources |= 1 << i;
   }
-  for (int i = 0; i < 2; i++) KalHdf5Holds(path, names[2 + i], &holds[i], fault);
-  if (!fault->text[0] && holds[0] != holds[1]) KalFaultSet(fault, PETSC_ERR_FILE_UNEXPECTED, "The HDF5 file %s has %s but no %s; a test set needs both", path, names[holds[0] ? 2 : 3], names[holds[0] ? 3 : 2]);
-  *sources = !fault->text[0] && holds[0] ? 4 : 2;
+  if (!optional) *sources |= 2; /* reading it says what is missing */
+  if (!fault->text[0] && holds[2] != holds[3] && !(optional && holds[2])) KalFaultSet(fault, PETSC_ERR_FILE_UNEXPECTED, "The HDF5 file %s has %s but no %s; a test set needs both", path, names[holds[2] ? 2 : 3], names[holds[2] ? 3 : 2]);
 }
 
 static void SourcesOfList(const char *list, KalSource source[4], PetscInt *sources, KalFault *fault)
@@ -102,16 +111,19 @@ static void SourcesOfList(const char *list, KalSource source[4], PetscInt *sourc
     start = comma + 1;
   }
   if (n != 2 && n != 4) KalFaultSet(fault, PETSC_ERR_ARG_WRONG, "-observations_path %s lists %" PetscInt_FMT " files; give 2 IDX files (training images,labels) or 4 (training images,labels,test images,labels)", list, n);
-  *sources = n == 4 ? 4 : 2;
+  *sources = n == 4 ? 15 : 3;
 }
 
-static void FindSources(const char *path, KalSource source[4], PetscInt *sources, KalFault *fault)
+static void FindSources(const char *path, PetscBool optional, KalSource source[4], PetscInt *sources, KalFault *fault)
 {
   struct stat info;
 
   if (!stat(path, &info)) {
-    if (S_ISDIR(info.st_mode)) SourcesOfDirectory(path, source, sources, fault);
-    else SourcesOfHdf5(path, source, sources, fault);
+    if (S_ISDIR(info.st_mode)) SourcesOfDirectory(path, optional, source, sources, fault);
+    else if (optional && KalIdxIs(path)) {
+      (void)PetscStrncpy(source[0].file, path, sizeof source[0].file);
+      *sources = 1;
+    } else SourcesOfHdf5(path, optional, source, sources, fault);
   } else if (strchr(path, ',')) SourcesOfList(path, source, sources, fault);
   else KalFaultSet(fault, PETSC_ERR_FILE_OPEN, "-observations_path %s does not exist; give a directory with MNIST's file names, one HDF5 file, or a comma list of 2 or 4 IDX files", path);
 }
@@ -131,17 +143,20 @@ static void ScanLabels(const KalTable *y, PetscInt samples, const char *where, P
   }
 }
 
-/* Collective. Checks that inputs and targets of a set belong together, and what kind of targets they are. */
+/* Collective. Checks that inputs and targets of a set belong together, and what kind of targets they are; `yname` NULL: none. */
 PetscErrorCode KalDataCheck(KalObservations obs, KalDataSet set, const char *xname, const char *yname)
 {
   KalData *data  = &obs->set[set];
   KalFault fault = {PETSC_SUCCESS, ""};
 
   PetscFunctionBeginUser;
-  PetscCheck(data->x.shape.samples == data->y.shape.samples, obs->comm, PETSC_ERR_ARG_SIZ, "The %s set has %" PetscInt_FMT " samples in %s but %" PetscInt_FMT " in %s; both need the same number", SetNames[set], data->x.shape.samples, xname, data->y.shape.samples, yname);
   data->samples = data->x.shape.samples;
-  data->labels  = data->y.shape.ndims == 1 && KalElementIsInteger(data->y.shape.element) ? PETSC_TRUE : PETSC_FALSE;
   data->largest = -1;
+  data->labels  = PETSC_FALSE;
+  data->targets = yname ? PETSC_TRUE : PETSC_FALSE;
+  if (!yname) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(data->x.shape.samples == data->y.shape.samples, obs->comm, PETSC_ERR_ARG_SIZ, "The %s set has %" PetscInt_FMT " samples in %s but %" PetscInt_FMT " in %s; both need the same number", SetNames[set], data->x.shape.samples, xname, data->y.shape.samples, yname);
+  data->labels = data->y.shape.ndims == 1 && KalElementIsInteger(data->y.shape.element) ? PETSC_TRUE : PETSC_FALSE;
   if (data->labels && !obs->noderank) ScanLabels(&data->y, data->samples, yname, &data->largest, &fault);
   KalCheckAll(obs->comm, fault.code, fault.text);
   PetscCallMPI(MPI_Bcast(&data->largest, 1, MPIU_INT64, 0, obs->comm));
@@ -159,14 +174,18 @@ PetscErrorCode KalObservationsLoad(KalObservations obs)
 
   PetscFunctionBeginUser;
   PetscCall(PetscArrayzero(source, 4));
-  if (!obs->noderank) FindSources(obs->path, source, &sources, &fault);
+  if (!obs->noderank) FindSources(obs->path, obs->optional, source, &sources, &fault);
   KalCheckAll(obs->comm, fault.code, fault.text);
   n = (PetscMPIInt)sources;
   PetscCallMPI(MPI_Bcast(&n, 1, MPI_INT, 0, obs->comm));
   PetscCallMPI(MPI_Bcast(source, (PetscMPIInt)sizeof source, MPI_BYTE, 0, obs->comm));
-  for (int i = 0; i < n; i++) {
+  for (int i = 0; i < 4; i++) {
     KalData *data = &obs->set[i / 2];
 
+    if (!(n & 1 << i)) {
+      if (i % 2 && n & 1 << (i - 1)) PetscCall(KalDataCheck(obs, (KalDataSet)(i / 2), name[0], NULL));
+      continue;
+    }
     PetscCall(LoadTable(obs, &source[i], i % 2 ? &data->y : &data->x));
     PetscCall(PetscSNPrintf(name[i % 2], sizeof name[i % 2], "%s%s%s", source[i].dataset, source[i].dataset[0] ? " of " : "", source[i].file));
     if (i % 2) PetscCall(KalDataCheck(obs, (KalDataSet)(i / 2), name[0], name[1]));

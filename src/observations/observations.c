@@ -84,6 +84,25 @@ PetscErrorCode KalObservationsSetPath(KalObservations obs, const char *path)
 }
 
 /*@
+   KalObservationsGetPath - The path of the data
+
+   Not Collective
+
+   Input Parameters:
++  obs - the observations
+-  size - characters that `path` has room for
+
+   Output Parameter:
+.  path - as given to KalObservationsSetPath(); empty where none was
+@*/
+PetscErrorCode KalObservationsGetPath(KalObservations obs, size_t size, char *path)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscStrncpy(path, obs->path, size));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
    KalObservationsSetBatch - Sets the samples of a mini-batch
 
    Logically Collective
@@ -100,6 +119,49 @@ PetscErrorCode KalObservationsSetBatch(KalObservations obs, PetscInt batch)
   PetscFunctionBeginUser;
   PetscCheck(batch >= 0, obs->comm, PETSC_ERR_ARG_OUTOFRANGE, "-observations_batch %" PetscInt_FMT " is negative; allowed: 0 (the whole training set) or the samples of a mini-batch", batch);
   obs->batch = batch;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalObservationsSetSamples - Uses only the first training samples
+
+   Logically Collective
+
+   Input Parameters:
++  obs - the observations, not set up yet
+-  samples - how many; 0 for all
+
+   Options Database Key:
+.  -observations_samples <samples> - the same
+@*/
+PetscErrorCode KalObservationsSetSamples(KalObservations obs, PetscInt samples)
+{
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsCheckBefore(obs, "KalObservationsSetSamples"));
+  PetscCheck(samples >= 0, obs->comm, PETSC_ERR_ARG_OUTOFRANGE, "-observations_samples %" PetscInt_FMT " is negative; allowed: 0 (all) or the number of training samples to use", samples);
+  obs->limit = samples;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalObservationsSetTargetsOptional - Allows data without targets, to predict them
+
+   Logically Collective
+
+   Input Parameters:
++  obs - the observations, not set up yet
+-  optional - whether an HDF5 file may hold /x without /y (and /x_test without /y_test), a directory images without
+              labels, and the path may be one IDX file of inputs
+
+   Note:
+   Of a set without targets there are batches (target and label are NULL), but no whitening, losses and scores. The loss
+   is then the one that was set, KalObservationsSetLoss().
+@*/
+PetscErrorCode KalObservationsSetTargetsOptional(KalObservations obs, PetscBool optional)
+{
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsCheckBefore(obs, "KalObservationsSetTargetsOptional"));
+  obs->optional = optional;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -193,6 +255,28 @@ PetscErrorCode KalObservationsGetSizes(KalObservations obs, KalDataSet set, Pets
 }
 
 /*@
+   KalObservationsGetTargets - What kind of targets a data set has
+
+   Not Collective
+
+   Input Parameters:
++  obs - the observations, set up
+-  set - KAL_SET_TRAIN or KAL_SET_TEST
+
+   Output Parameters:
++  targets - whether it has any; may be NULL
+-  labels - whether they are class labels; may be NULL
+@*/
+PetscErrorCode KalObservationsGetTargets(KalObservations obs, KalDataSet set, PetscBool *targets, PetscBool *labels)
+{
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsCheckSetUp(obs, "KalObservationsGetTargets"));
+  if (targets) *targets = obs->set[set].targets;
+  if (labels) *labels = obs->set[set].labels;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
    KalObservationsGetLoss - The loss in use
 
    Not Collective
@@ -222,9 +306,10 @@ static PetscErrorCode ViewSet(KalObservations obs, PetscViewer viewer, KalDataSe
   char           targets[128];
 
   PetscFunctionBeginUser;
-  if (data->labels) PetscCall(PetscSNPrintf(targets, sizeof targets, "class labels 0 to %lld", (long long)data->largest));
-  else PetscCall(PetscSNPrintf(targets, sizeof targets, "%" PetscInt_FMT " real-valued targets each", data->y.shape.width));
-  PetscCall(PetscViewerASCIIPrintf(viewer, "%s set: %" PetscInt_FMT " samples of %" PetscInt_FMT " inputs (%s), %s (%s)\n", set == KAL_SET_TEST ? "test" : "training", data->samples, data->x.shape.width, KalElementName(data->x.shape.element), targets, KalElementName(data->y.shape.element)));
+  if (!data->targets) PetscCall(PetscSNPrintf(targets, sizeof targets, "no targets"));
+  else if (data->labels) PetscCall(PetscSNPrintf(targets, sizeof targets, "class labels 0 to %lld (%s)", (long long)data->largest, KalElementName(data->y.shape.element)));
+  else PetscCall(PetscSNPrintf(targets, sizeof targets, "%" PetscInt_FMT " real-valued targets each (%s)", data->y.shape.width, KalElementName(data->y.shape.element)));
+  PetscCall(PetscViewerASCIIPrintf(viewer, "%s set: %" PetscInt_FMT " samples of %" PetscInt_FMT " inputs (%s), %s\n", set == KAL_SET_TEST ? "test" : "training", data->samples, data->x.shape.width, KalElementName(data->x.shape.element), targets));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

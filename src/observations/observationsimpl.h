@@ -37,6 +37,7 @@ typedef struct {
 typedef struct {
   KalTable   x, y;
   PetscInt   samples; /* in use; 0 where the set is not there */
+  PetscBool  targets; /* there is a y */
   PetscBool  labels;  /* y holds class labels, not real-valued targets */
   PetscInt64 largest; /* largest label */
 } KalData;
@@ -76,6 +77,7 @@ struct _p_KalObservations {
   PetscInt  seed;
   PetscInt  outputs;      /* numbers a prediction has; 0 until known */
   PetscBool outputsgiven; /* by KalObservationsSetOutputs() */
+  PetscBool optional;     /* sets without targets are allowed: for prediction */
 
   KalPrecision precision;
   KalNormalize normalize;
@@ -110,6 +112,7 @@ PETSC_INTERN PetscErrorCode KalDataCheck(KalObservations, KalDataSet, const char
 PETSC_INTERN PetscErrorCode KalDataDestroy(KalData *);
 PETSC_INTERN void           KalShapeSet(KalShape *, KalElement, PetscInt, const unsigned long long *, const char *, KalFault *);
 
+PETSC_INTERN PetscBool KalIdxIs(const char *);
 PETSC_INTERN void KalIdxShape(const char *, KalShape *, KalFault *);
 PETSC_INTERN void KalIdxRead(const char *, const KalShape *, void *, KalFault *);
 PETSC_INTERN void KalHdf5Shape(const char *, const char *, KalShape *, KalFault *);

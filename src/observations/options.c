@@ -65,10 +65,9 @@ PetscErrorCode KalObservationsSetFromOptions(KalObservations obs)
 
   if (pathset) PetscCall(KalObservationsSetPath(obs, path));
   PetscCall(KalObservationsSetBatch(obs, batch));
-  PetscCheck(limit >= 0, obs->comm, PETSC_ERR_ARG_OUTOFRANGE, "-observations_samples %" PetscInt_FMT " is negative; allowed: 0 (all) or the number of training samples to use", limit);
+  PetscCall(KalObservationsSetSamples(obs, limit));
   PetscCheck(gamma > 0.0 && !PetscIsInfOrNanReal(gamma), obs->comm, PETSC_ERR_ARG_OUTOFRANGE, "-observations_noise %g is a variance: it must be positive and finite", (double)gamma);
   PetscCheck(floor > 0.0 && floor <= 1.0, obs->comm, PETSC_ERR_ARG_OUTOFRANGE, "-observations_probability_floor %g is not allowed; it must be above 0 and at most 1", (double)floor);
-  obs->limit = limit;
   if (normalizeset) {
     obs->normalize    = (KalNormalize)normalize;
     obs->normalizeset = PETSC_TRUE;

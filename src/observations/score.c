@@ -111,7 +111,7 @@ PetscErrorCode KalScoreFromSums(KalObservations obs, const PetscReal *sums, KalS
   score->loss     = samples > 0.0 ? sums[SUM_LOSS] / samples : nan;
   score->rmse     = samples > 0.0 ? PetscSqrtReal(sums[SUM_SQUARES] / (samples * (PetscReal)obs->outputs)) : nan;
   score->accuracy = score->nll = score->ece = nan;
-  if (!obs->set[KAL_SET_TRAIN].labels || !(samples > 0.0)) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!(obs->set[KAL_SET_TRAIN].labels || obs->set[KAL_SET_TEST].labels) || !(samples > 0.0)) PetscFunctionReturn(PETSC_SUCCESS);
   for (PetscInt b = 0; b < KAL_SCORE_BINS; b++) ece += PetscAbsReal(sums[SUM_BINS + 2 * KAL_SCORE_BINS + b] - sums[SUM_BINS + KAL_SCORE_BINS + b]);
   score->accuracy = sums[SUM_CORRECT] / samples;
   score->nll      = sums[SUM_NLL] / samples;

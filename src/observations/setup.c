@@ -74,11 +74,17 @@ static PetscErrorCode CheckSets(KalObservations obs)
   PetscCheck(train->samples, obs->comm, PETSC_ERR_ARG_WRONGSTATE, "There are no training data; name them with -observations_path, or give them with KalObservationsSetArrays()");
   if (test->samples) {
     PetscCheck(test->x.shape.width == train->x.shape.width, obs->comm, PETSC_ERR_ARG_SIZ, "A sample of the test set has %" PetscInt_FMT " inputs and one of the training set %" PetscInt_FMT "; both need the same number", test->x.shape.width, train->x.shape.width);
+  }
+  if (test->targets && train->targets) {
     PetscCheck(test->labels == train->labels, obs->comm, PETSC_ERR_ARG_INCOMP, "The test set has %s and the training set %s; both need the same kind of targets", test->labels ? "class labels" : "real-valued targets", train->labels ? "class labels" : "real-valued targets");
     PetscCheck(train->labels || test->y.shape.width == train->y.shape.width, obs->comm, PETSC_ERR_ARG_SIZ, "A target of the test set has %" PetscInt_FMT " numbers and one of the training set %" PetscInt_FMT "; both need the same number", test->y.shape.width, train->y.shape.width);
   }
   PetscCheck(obs->limit <= train->samples, obs->comm, PETSC_ERR_ARG_OUTOFRANGE, "-observations_samples %" PetscInt_FMT " asks for more samples than the training set has (%" PetscInt_FMT ")", obs->limit, train->samples);
   if (obs->limit) train->samples = obs->limit;
+  if (!train->targets) {
+    PetscCheck(obs->loss != KAL_LOSS_CROSS_ENTROPY || !test->targets || test->labels, obs->comm, PETSC_ERR_ARG_INCOMP, "The loss cross-entropy needs class labels, and the targets of the test set are real-valued");
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   if (!obs->lossset) obs->loss = train->labels ? KAL_LOSS_CROSS_ENTROPY : KAL_LOSS_SQUARED;
   PetscCheck(obs->loss != KAL_LOSS_CROSS_ENTROPY || train->labels, obs->comm, PETSC_ERR_ARG_INCOMP, "The loss cross-entropy needs class labels, and the targets are real-valued (%s, %" PetscInt_FMT "-dimensional); use -observations_loss squared, or store labels as one dimension of integers", KalElementName(train->y.shape.element), train->y.shape.ndims);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -88,15 +94,20 @@ static PetscErrorCode CheckSets(KalObservations obs)
 static PetscErrorCode CheckLabels(KalObservations obs)
 {
   static const char *const names[] = {"training", "test"};
-  const KalData           *train   = &obs->set[KAL_SET_TRAIN];
+  PetscInt64               largest = -1;
 
   PetscFunctionBeginUser;
-  if (!train->labels) {
-    PetscCheck(!obs->outputsgiven || obs->outputs == train->y.shape.width, obs->comm, PETSC_ERR_ARG_SIZ, "The model has %" PetscInt_FMT " outputs, and a target has %" PetscInt_FMT " numbers; both must agree", obs->outputs, train->y.shape.width);
-    obs->outputs = train->y.shape.width;
-    PetscFunctionReturn(PETSC_SUCCESS);
+  for (int s = 0; s < 2; s++) {
+    const KalData *data = &obs->set[s];
+
+    if (!data->samples || !data->targets) continue;
+    largest = PetscMax(largest, data->largest);
+    if (data->labels) continue;
+    PetscCheck(!obs->outputsgiven || obs->outputs == data->y.shape.width, obs->comm, PETSC_ERR_ARG_SIZ, "The model has %" PetscInt_FMT " outputs, and a target has %" PetscInt_FMT " numbers; both must agree", obs->outputs, data->y.shape.width);
+    obs->outputs = data->y.shape.width;
   }
-  if (!obs->outputsgiven) obs->outputs = (PetscInt)PetscMax(train->largest, obs->set[KAL_SET_TEST].samples ? obs->set[KAL_SET_TEST].largest : 0) + 1;
+  if (largest < 0) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!obs->outputsgiven) obs->outputs = (PetscInt)largest + 1;
   for (int s = 0; s < 2; s++) {
     const KalData *data = &obs->set[s];
     PetscInt       i    = 0;

@@ -31,11 +31,15 @@ static PetscErrorCode Analyse(KalRun run, const KalBatch *batch, PetscInt *faile
     if (!asked) PetscCall(CheckSurvivors(run, failed));
     told.status = run->status;
     start       = MPI_Wtime();
+    PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_TELL], 0, 0, 0, 0));
     PetscCall(KalAnalysisTell(run->analysis, &told, verdict));
+    PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_TELL], 0, 0, 0, 0));
     run->seconds[KAL_SECONDS_ANALYSIS] += MPI_Wtime() - start;
   }
   start = MPI_Wtime();
+  PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_UPDATE], 0, 0, 0, 0));
   if (*verdict != KAL_VERDICT_REJECT) PetscCall(KalAnalysisUpdate(run->analysis));
+  PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_UPDATE], 0, 0, 0, 0));
   run->seconds[KAL_SECONDS_ANALYSIS] += MPI_Wtime() - start;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

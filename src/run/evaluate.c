@@ -33,35 +33,25 @@ static PetscErrorCode GetPredictions(KalRun run, PetscInt p, PetscInt points, Ka
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A failed member's predictions, and those that are not finite, become zero; the status says so. */
-static void Settle(PetscInt p, PetscScalar *y, KalStatus *status)
-{
-  PetscReal sum = 0.0;
-  PetscInt  i;
-
-  for (i = 0; i < p; i++) sum += y[i] * 0.0; /* 0 for finite numbers, NaN for others */
-  if (*status == KAL_MEMBER_OK && sum != 0.0) *status = KAL_MEMBER_NONFINITE;
-  if (*status == KAL_MEMBER_OK) return;
-  for (i = 0; i < p; i++) y[i] = 0.0;
-}
-
 static PetscErrorCode EvaluateColumns(KalRun run, KalColumns *columns, const KalBatch *batch, KalEnsemble predictions, KalStatus *status)
 {
-  const PetscInt p = batch->samples * batch->outputs;
-  PetscScalar   *y[KAL_COLUMNS_MOST];
-  PetscInt       k;
-  double         start = MPI_Wtime();
+  PetscScalar *y[KAL_COLUMNS_MOST];
+  PetscInt     k;
+  double       start = MPI_Wtime();
 
   PetscFunctionBeginUser;
   for (k = 0; k < columns->count; k++) {
     status[k] = KAL_MEMBER_OK;
     PetscCall(KalEnsembleGetMember(predictions, columns->first + k, &y[k]));
   }
+  PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_FORECAST], 0, 0, 0, 0));
   PetscCall(KalModelPropagate(run->model, NULL, (PetscReal)run->cycle, (PetscReal)run->cycle + 1.0, columns, status));
+  PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_FORECAST], 0, 0, 0, 0));
   run->seconds[KAL_SECONDS_FORECAST] += MPI_Wtime() - start;
   start = MPI_Wtime();
+  PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_OBSERVE], 0, 0, 0, 0));
   PetscCall(KalModelObserve(run->model, NULL, (PetscReal)run->cycle + 1.0, columns, batch, y, status));
-  for (k = 0; k < columns->count; k++) Settle(p, y[k], &status[k]);
+  PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_OBSERVE], 0, 0, 0, 0));
   run->seconds[KAL_SECONDS_OBSERVE] += MPI_Wtime() - start;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -155,6 +145,7 @@ PetscErrorCode KalRunScoreMean(KalRun run, KalScore *score)
   PetscReal         *sums, total[KAL_SCORE_SUMS];
 
   PetscFunctionBeginUser;
+  PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_SCORE], 0, 0, 0, 0));
   PetscCall(KalEnsembleGetMean(run->ensemble, &mean));
   column[0] = (PetscScalar *)mean; /* observed, not written */
   PetscCall(ScoredSet(run, &set, &samples));
@@ -171,6 +162,7 @@ PetscErrorCode KalRunScoreMean(KalRun run, KalScore *score)
   PetscCall(KalScoreFromSums(run->observations, total, score));
   PetscCall(PetscFree(y));
   PetscCall(PetscFree(sums));
+  PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_SCORE], 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

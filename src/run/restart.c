@@ -108,6 +108,20 @@ static PetscErrorCode WriteDescription(KalRun run, KalSnapshot snapshot, PetscBo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What a prediction needs to know of the data. */
+static PetscErrorCode WriteLoss(KalRun run, KalSnapshot snapshot)
+{
+  KalLossType loss;
+  PetscBool   labels;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetLoss(run->observations, &loss, NULL, NULL));
+  PetscCall(KalObservationsGetTargets(run->observations, KAL_SET_TRAIN, NULL, &labels));
+  PetscCall(KalSnapshotWriteText(snapshot, "observations/loss", KalLossTypes[loss]));
+  PetscCall(KalSnapshotWriteInt(snapshot, "observations/labels", labels ? 1 : 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode WriteNormalization(KalRun run, KalSnapshot snapshot)
 {
   KalDataset mean      = {.name = "observations/input_mean", .meaning = "subtracted from the inputs", .units = "1", .type = KAL_TYPE_REAL, .ndims = 1, .dimension = {"input"}};
@@ -136,15 +150,18 @@ PetscErrorCode KalRunWrite(KalRun run, PetscBool done)
   KalSnapshot snapshot;
 
   PetscFunctionBeginUser;
+  PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_SNAPSHOT], 0, 0, 0, 0));
   PetscCall(KalSnapshotOpen(run->comm, run->snapshotpath, KAL_SNAPSHOT_WRITE, &snapshot));
   PetscCall(KalSnapshotSetKeep(snapshot, run->snapshotkeep));
   PetscCall(WriteDescription(run, snapshot, done));
   PetscCall(WriteEnsemble(run, snapshot));
+  PetscCall(WriteLoss(run, snapshot));
   PetscCall(WriteNormalization(run, snapshot));
   PetscCall(MoveArrays(run, snapshot, WriteArray));
   PetscCall(WriteHistory(run, snapshot));
   PetscCall(KalSnapshotCommit(snapshot));
   PetscCall(KalSnapshotClose(&snapshot));
+  PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_SNAPSHOT], 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -170,7 +187,7 @@ PetscErrorCode KalRunReadOptions(KalRun run)
 }
 
 /* Refuses a snapshot whose text `name` is another than this run's. */
-static PetscErrorCode MustAgree(KalRun run, KalSnapshot snapshot, const char *name, const char *mine, const char *option)
+PetscErrorCode KalRunMustAgree(KalRun run, KalSnapshot snapshot, const char *name, const char *mine, const char *option)
 {
   char     *theirs;
   PetscBool found, same;
@@ -205,10 +222,10 @@ static PetscErrorCode CheckSnapshot(KalRun run, KalSnapshot snapshot)
   PetscFunctionBeginUser;
   PetscCall(KalModelGetType(run->model, &model));
   PetscCall(KalModelGetLayout(run->model, sizeof text, text));
-  PetscCall(MustAgree(run, snapshot, "model/type", model, "-model_type"));
-  PetscCall(MustAgree(run, snapshot, "model/layout", text, "the model's options (-mlp_layers, -mlp_activation)"));
+  PetscCall(KalRunMustAgree(run, snapshot, "model/type", model, "-model_type"));
+  PetscCall(KalRunMustAgree(run, snapshot, "model/layout", text, "the model's options (-mlp_layers, -mlp_activation)"));
   PetscCall(KalAnalysisGetType(run->analysis, &analysis));
-  PetscCall(MustAgree(run, snapshot, "analysis/type", analysis, "-analysis_type"));
+  PetscCall(KalRunMustAgree(run, snapshot, "analysis/type", analysis, "-analysis_type"));
   PetscCall(MustEqual(run, snapshot, "ensemble/N", run->N, "-ensemble_size"));
   PetscCall(MustEqual(run, snapshot, "ensemble/n", run->n, "the model's options"));
   PetscCall(MustEqual(run, snapshot, "run/seed", run->seed, "-run_seed"));
@@ -221,7 +238,8 @@ static PetscErrorCode CheckSnapshot(KalRun run, KalSnapshot snapshot)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadEnsemble(KalRun run, KalSnapshot snapshot)
+/* The members, or what they are generated from, with their status and the method's copies. */
+PetscErrorCode KalRunReadEnsemble(KalRun run, KalSnapshot snapshot)
 {
   KalDataset status    = {.name = "ensemble/status", .type = KAL_TYPE_BYTE, .ndims = 1, .size = {run->N}, .data = run->laststatus};
   PetscReal  values[3] = {0.0};
@@ -262,7 +280,8 @@ static PetscErrorCode ReadHistory(KalRun run, KalSnapshot snapshot)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ReadNormalization(KalRun run, KalSnapshot snapshot)
+/* The normalization of the inputs, where the snapshot has one. */
+PetscErrorCode KalRunReadNormalization(KalRun run, KalSnapshot snapshot)
 {
   KalDataset mean      = {.name = "observations/input_mean", .type = KAL_TYPE_REAL, .ndims = 1};
   KalDataset deviation = {.name = "observations/input_deviation", .type = KAL_TYPE_REAL, .ndims = 1};
@@ -304,8 +323,8 @@ PetscErrorCode KalRunRead(KalRun run)
   run->cycle = (PetscInt)value;
   PetscCall(KalSnapshotReadInt(snapshot, "run/stopped", &value, &found));
   run->stopped = (PetscBool)(found && value);
-  PetscCall(ReadEnsemble(run, snapshot));
-  PetscCall(ReadNormalization(run, snapshot));
+  PetscCall(KalRunReadEnsemble(run, snapshot));
+  PetscCall(KalRunReadNormalization(run, snapshot));
   PetscCall(MoveArrays(run, snapshot, KalSnapshotReadArray));
   PetscCall(ReadHistory(run, snapshot));
   PetscCall(KalSnapshotReadText(snapshot, "run/result", &run->result, &found));

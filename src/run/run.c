@@ -17,6 +17,7 @@ PetscErrorCode KalRunCreate(MPI_Comm comm, KalRun *run)
   KalRun r;
 
   PetscFunctionBeginUser;
+  PetscCall(KalRunEventsRegister());
   PetscCall(PetscNew(&r));
   PetscCallMPI(MPI_Comm_dup(comm, &r->comm));
   PetscCallMPI(MPI_Comm_rank(r->comm, &r->rank));
@@ -193,6 +194,34 @@ static PetscErrorCode SnapshotOptions(KalRun run)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* In a dry run the options of every noun are looked at, whatever is wrong with those before. */
+static PetscErrorCode NounsFromOptions(KalRun run)
+{
+  PetscErrorCode model, observations, analysis;
+
+  PetscFunctionBeginUser;
+  model = KalModelSetFromOptions(run->model);
+  if (!run->dry) PetscCall(model);
+  observations = KalObservationsSetFromOptions(run->observations);
+  if (!run->dry) PetscCall(observations);
+  analysis = KalAnalysisSetFromOptions(run->analysis);
+  if (!run->dry) PetscCall(analysis);
+  run->error = model ? model : observations ? observations : analysis;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Options of an ensemble are looked up here, whether one will be stored or not: for -help, and so that they are known. */
+static PetscErrorCode EnsembleOptions(KalRun run)
+{
+  KalEnsemble probe;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEnsembleCreate(run->comm, &probe));
+  PetscCall(KalEnsembleSetFromOptions(probe));
+  PetscCall(KalEnsembleDestroy(&probe));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*@
    KalRunSetFromOptions - Sets a run, its model, observations and analysis from the options database
 
@@ -241,9 +270,8 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscCall(PetscOptionsReal("-ensemble_initial_spread", "Spread about a mean that was read, times the prior's", "KalRunSetFromOptions", run->initialspread, &run->initialspread, NULL));
   PetscOptionsEnd();
   PetscCall(KalRunSetCycles(run, cycles));
-  PetscCall(KalModelSetFromOptions(run->model));
-  PetscCall(KalObservationsSetFromOptions(run->observations));
-  PetscCall(KalAnalysisSetFromOptions(run->analysis));
+  PetscCall(EnsembleOptions(run));
+  PetscCall(NounsFromOptions(run));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -43,6 +43,7 @@ struct _p_KalRun {
   /* options */
   PetscInt  N, cycles, seed, monitorevery, evaluateevery, survivors, snapshotevery, snapshotkeep;
   PetscBool dry, evaluateensemble;
+  PetscErrorCode error; /* of the options, where a dry run goes on to find more */
   PetscInt  progress; /* -1: where standard error is a terminal */
   PetscReal initialspread;
   char      snapshotpath[PETSC_MAX_PATH_LEN], restart[PETSC_MAX_PATH_LEN], initial[PETSC_MAX_PATH_LEN];
@@ -59,11 +60,17 @@ struct _p_KalRun {
   /* where it stands */
   PetscInt  cycle; /* cycles done */
   PetscBool stopped, resumed;
+  PetscBool labelled; /* of a run that was loaded to predict: it was trained on class labels */
   char     *result;
   PetscReal *history[KAL_HISTORY_COLUMNS];
   PetscInt   historysize, reported;
   double     started, seconds[3], spent; /* forecast, observe, analysis of the cycle in hand */
 };
+
+/* Events of -log_view */
+typedef enum { KAL_EVENT_FORECAST, KAL_EVENT_OBSERVE, KAL_EVENT_TELL, KAL_EVENT_UPDATE, KAL_EVENT_SCORE, KAL_EVENT_SNAPSHOT, KAL_EVENTS } KalEvent;
+PETSC_INTERN PetscLogEvent KalRunEvents[KAL_EVENTS];
+PETSC_INTERN PetscErrorCode KalRunEventsRegister(void);
 
 enum { KAL_SECONDS_FORECAST, KAL_SECONDS_OBSERVE, KAL_SECONDS_ANALYSIS };
 
@@ -88,6 +95,9 @@ PETSC_INTERN PetscErrorCode KalRunMemory(KalRun);
 PETSC_INTERN PetscErrorCode KalRunWrite(KalRun, PetscBool done);
 PETSC_INTERN PetscErrorCode KalRunReadOptions(KalRun);
 PETSC_INTERN PetscErrorCode KalRunRead(KalRun);
+PETSC_INTERN PetscErrorCode KalRunReadEnsemble(KalRun, KalSnapshot);
+PETSC_INTERN PetscErrorCode KalRunReadNormalization(KalRun, KalSnapshot);
+PETSC_INTERN PetscErrorCode KalRunMustAgree(KalRun, KalSnapshot, const char *name, const char *mine, const char *option);
 PETSC_INTERN PetscErrorCode KalRunInitial(KalRun);
 
 PETSC_INTERN PetscErrorCode KalProvenance(size_t, char *);

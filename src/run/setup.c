@@ -1,25 +1,36 @@
 /* Set-up of a run: the nouns are made to fit each other, and everything that can be refused is. */
 #include "runimpl.h"
 
-/* The data and the network must fit: each learns the other's sizes. */
-static PetscErrorCode FitModelToData(KalRun run)
+static PetscErrorCode SetUpObservations(KalRun run, PetscInt *inputs, PetscInt *outputs)
 {
-  PetscInt     samples, inputs, outputs, modeloutputs;
-  KalPrecision precision;
-
   PetscFunctionBeginUser;
   PetscCall(KalObservationsSetSeed(run->observations, run->seed));
   PetscCall(KalObservationsSetUp(run->observations));
-  PetscCall(KalObservationsGetSizes(run->observations, KAL_SET_TRAIN, &samples, &inputs, &outputs));
+  PetscCall(KalObservationsGetSizes(run->observations, KAL_SET_TRAIN, NULL, inputs, outputs));
+  PetscCall(KalObservationsGetCycle(run->observations, NULL, &run->batches));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Sizes of the data that are 0 are unknown, and not held against the model. */
+static PetscErrorCode SetUpModel(KalRun run, PetscInt inputs, PetscInt outputs)
+{
+  PetscFunctionBeginUser;
   PetscCall(KalModelSetDataSizes(run->model, inputs, outputs));
   PetscCall(KalModelSetUp(run->model));
-  PetscCall(KalModelGetDataSizes(run->model, NULL, &modeloutputs));
-  PetscCall(KalObservationsSetOutputs(run->observations, modeloutputs));
+  PetscCall(KalModelGetDataSizes(run->model, NULL, &run->outputs));
+  PetscCall(KalModelGetSize(run->model, &run->n));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The data learn what the model predicts, and in which precision. */
+static PetscErrorCode JoinModelAndData(KalRun run)
+{
+  KalPrecision precision;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsSetOutputs(run->observations, run->outputs));
   PetscCall(KalModelGetPrecision(run->model, &precision));
   PetscCall(KalObservationsSetPrecision(run->observations, precision));
-  PetscCall(KalModelGetSize(run->model, &run->n));
-  PetscCall(KalObservationsGetCycle(run->observations, NULL, &run->batches));
-  run->outputs = modeloutputs;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -74,18 +85,40 @@ static PetscErrorCode TakeMemory(KalRun run)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Options of the ensemble are looked up before the unknown ones are refused, whether one is stored or not. */
 static PetscErrorCode CheckOptions(KalRun run)
 {
-  KalEnsemble probe;
-
   PetscFunctionBeginUser;
-  PetscCall(KalEnsembleCreate(run->comm, &probe));
-  PetscCall(KalEnsembleSetFromOptions(probe));
-  PetscCall(KalEnsembleDestroy(&probe));
   PetscCheck(run->initialspread >= 0.0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_initial_spread %g: must not be negative", (double)run->initialspread);
   PetscCheck(!run->initial[0] || !run->restart[0], run->comm, PETSC_ERR_ARG_INCOMP, "-ensemble_initial begins a run, -restart goes on with one: give one of them");
   PetscCall(KalOptionsRefuseUnknown(run->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  Dry run: each step is tried whatever became of the one before, so that every error that can be found is told.
+*/
+static PetscErrorCode DryRun(KalRun run)
+{
+  PetscErrorCode data, model, joined = PETSC_SUCCESS, analysis, options, path;
+  PetscInt       inputs = 0, outputs = 0;
+
+  PetscFunctionBeginUser;
+  data  = SetUpObservations(run, &inputs, &outputs);
+  model = SetUpModel(run, data ? 0 : inputs, data ? 0 : outputs);
+  if (!data && !model) joined = JoinModelAndData(run);
+  if (data) run->batches = 1;
+  if (model) run->n = 1; /* the method's own options can be looked at all the same */
+  analysis = SetUpAnalysis(run);
+  options = CheckOptions(run);
+  path    = CheckSnapshotPath(run);
+  PetscCall(run->error);
+  PetscCall(data);
+  PetscCall(model);
+  PetscCall(joined);
+  PetscCall(analysis);
+  PetscCall(options);
+  PetscCall(path);
+  PetscCall(KalRunHeader(run));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -102,15 +135,22 @@ static PetscErrorCode CheckOptions(KalRun run)
 @*/
 PetscErrorCode KalRunSetUp(KalRun run)
 {
+  PetscInt inputs, outputs;
+
   PetscFunctionBeginUser;
   if (run->setup) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(FitModelToData(run));
+  if (run->dry) {
+    PetscCall(DryRun(run));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(SetUpObservations(run, &inputs, &outputs));
+  PetscCall(SetUpModel(run, inputs, outputs));
+  PetscCall(JoinModelAndData(run));
   PetscCall(SetUpAnalysis(run));
   PetscCall(CheckOptions(run));
   PetscCall(CheckSnapshotPath(run));
   PetscCall(KalRunHeader(run));
   run->setup = PETSC_TRUE;
-  if (run->dry) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(TakeMemory(run));
   if (run->restart[0]) PetscCall(KalRunRead(run));
   else PetscCall(KalRunInitial(run));

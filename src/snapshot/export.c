@@ -93,7 +93,7 @@ static void PlainClose(Plain *plain, char *text)
 static hid_t OpenChecked(KalSnapshot snap, const char *name, int *ndims, hsize_t *size, char *text)
 {
   KalProblems problems = {0};
-  hid_t       dataset  = H5I_INVALID_HID, type = H5I_INVALID_HID;
+  hid_t       dataset = H5I_INVALID_HID, type = H5I_INVALID_HID;
 
   if (KalH5Exists(snap->file, name) <= 0) {
     KalText(text, "Snapshot %s holds no %s", snap->path, name);

@@ -53,14 +53,29 @@ void KalH5Close(hid_t id)
 {
   if (id < 0) return;
   switch (H5Iget_type(id)) {
-  case H5I_FILE: (void)H5Fclose(id); break;
-  case H5I_GROUP: (void)H5Gclose(id); break;
-  case H5I_DATASET: (void)H5Dclose(id); break;
-  case H5I_DATATYPE: (void)H5Tclose(id); break;
-  case H5I_DATASPACE: (void)H5Sclose(id); break;
-  case H5I_ATTR: (void)H5Aclose(id); break;
-  case H5I_GENPROP_LST: (void)H5Pclose(id); break;
-  default: break;
+  case H5I_FILE:
+    (void)H5Fclose(id);
+    break;
+  case H5I_GROUP:
+    (void)H5Gclose(id);
+    break;
+  case H5I_DATASET:
+    (void)H5Dclose(id);
+    break;
+  case H5I_DATATYPE:
+    (void)H5Tclose(id);
+    break;
+  case H5I_DATASPACE:
+    (void)H5Sclose(id);
+    break;
+  case H5I_ATTR:
+    (void)H5Aclose(id);
+    break;
+  case H5I_GENPROP_LST:
+    (void)H5Pclose(id);
+    break;
+  default:
+    break;
   }
 }
 
@@ -82,7 +97,8 @@ hid_t KalH5Access(MPI_Comm comm)
   }
 #if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0))
   /* Locks fail on some parallel file systems; the temporary name is ours alone, and a reader changes nothing. */
-  else if (bad >= 0) bad = H5Pset_file_locking(access, 0, 1);
+  else if (bad >= 0)
+    bad = H5Pset_file_locking(access, 0, 1);
 #endif
   if (bad < 0) {
     (void)H5Pclose(access);
@@ -107,9 +123,12 @@ hid_t KalH5TextType(size_t bytes)
 hid_t KalH5Type(KalDataType type)
 {
   switch (type) {
-  case KAL_TYPE_REAL: return H5T_IEEE_F64LE;
-  case KAL_TYPE_INT64: return H5T_STD_I64LE;
-  case KAL_TYPE_BYTE: return H5T_STD_I8LE;
+  case KAL_TYPE_REAL:
+    return H5T_IEEE_F64LE;
+  case KAL_TYPE_INT64:
+    return H5T_STD_I64LE;
+  case KAL_TYPE_BYTE:
+    return H5T_STD_I8LE;
   }
   return H5I_INVALID_HID;
 }
@@ -121,7 +140,8 @@ const char *KalH5TypeName(hid_t type)
   const size_t bytes      = H5Tget_size(type);
 
   if (class == H5T_STRING) return "text";
-  if (class == H5T_FLOAT) return bytes == 8 ? "float64" : bytes == 4 ? "float32" : "float";
+  if (class == H5T_FLOAT) return bytes == 8 ? "float64" : bytes == 4 ? "float32"
+                                                                     : "float";
   if (class == H5T_INTEGER) {
     const int plain = H5Tget_sign(type) == H5T_SGN_NONE;
     if (bytes == 8) return plain ? "uint64" : "int64";
@@ -290,7 +310,7 @@ hid_t KalH5OpenSerial(const char *path, unsigned flags, char *text)
 /* Whether an open file is a snapshot of this version. */
 void KalH5CheckFormat(hid_t file, const char *path, char *text)
 {
-  hid_t attr    = H5I_INVALID_HID, space = H5I_INVALID_HID;
+  hid_t attr = H5I_INVALID_HID, space = H5I_INVALID_HID;
   int   version = 0;
 
   if (H5Aexists(file, KAL_FORMAT) <= 0) {

@@ -46,8 +46,8 @@ static void CheckShape(hid_t dataset, const char *path, const char *name, hid_t 
   hsize_t    found[KAL_SNAPSHOT_RANK];
   PetscInt64 in[KAL_SNAPSHOT_RANK];
   char       have[96], want[96];
-  int        dims  = KalH5Shape(dataset, found);
-  PetscBool  same  = dims == (int)ndims ? PETSC_TRUE : PETSC_FALSE;
+  int        dims   = KalH5Shape(dataset, found);
+  PetscBool  same   = dims == (int)ndims ? PETSC_TRUE : PETSC_FALSE;
   hid_t      infile = H5Dget_type(dataset);
 
   for (int d = 0; d < dims; d++) {
@@ -181,6 +181,41 @@ PetscErrorCode KalSnapshotGetSize(KalSnapshot snap, const char *name, PetscInt *
   *ndims = (PetscInt)all[0];
   *found = all[1] ? PETSC_TRUE : PETSC_FALSE;
   for (PetscInt d = 0; size && d < *ndims; d++) size[d] = all[2 + d];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalSnapshotGetType - Which of the types of KalDataset an array has
+
+   Collective on the snapshot
+
+   Input Parameters:
++  snap - a snapshot that was opened to be read
+-  name - path in the file
+
+   Output Parameters:
++  type - its type; left alone where `found` is false
+-  found - whether there is a dataset of that name that is an array of one of these types
+@*/
+PetscErrorCode KalSnapshotGetType(KalSnapshot snap, const char *name, KalDataType *type, PetscBool *found)
+{
+  PetscInt    ndims;
+  PetscMPIInt which = -1;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalSnapshotGetSize(snap, name, &ndims, NULL, found));
+  if (!*found) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!snap->rank) {
+    const hid_t dataset = H5Dopen2(snap->file, name, H5P_DEFAULT), infile = dataset < 0 ? dataset : H5Dget_type(dataset);
+    for (int t = KAL_TYPE_REAL; infile >= 0 && t <= KAL_TYPE_BYTE; t++) {
+      if (H5Tequal(infile, KalH5Type((KalDataType)t)) > 0) which = t;
+    }
+    KalH5Close(infile);
+    KalH5Close(dataset);
+  }
+  PetscCallMPI(MPI_Bcast(&which, 1, MPI_INT, 0, snap->comm));
+  *found = which >= 0 ? PETSC_TRUE : PETSC_FALSE;
+  if (*found) *type = (KalDataType)which;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

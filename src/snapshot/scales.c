@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 /* An entry of a scale's REFERENCE_LIST; its layout is the one of H5DS. */
 typedef struct {
@@ -172,8 +176,8 @@ static PetscBool Refers(const KalScaled *entry)
   return any;
 }
 
-/* All scales of a snapshot whose parallel file is closed; by one rank. */
-void KalSnapshotWriteScales(KalSnapshot snap, char *text)
+/* Scales, and who refers to them. */
+static void WriteAll(KalSnapshot snap, char *text)
 {
   Reference *references = calloc((size_t)snap->count * KAL_SNAPSHOT_RANK + 1, sizeof *references);
   hid_t      file       = KalH5OpenSerial(snap->tmp, H5F_ACC_RDWR, text);
@@ -205,42 +209,76 @@ void KalSnapshotWriteScales(KalSnapshot snap, char *text)
 }
 
 /*
-  Checks a dataset's dimensions: DIMENSION_LIST lies in a heap that HDF5 does not checksum, KAL_DIMENSIONS says what it
-  must refer to. References are compared and never followed.
+  The digest of what a file holds from byte `start` to its end. DIMENSION_LIST lies in a heap that HDF5 does not checksum,
+  and reading it damaged, HDF5 1.10 can go round for ever; all that is written of the scales lies behind the rest.
 */
-void KalH5CheckScales(hid_t file, hid_t dataset, const char *name, char *text)
+static int TailDigest(const char *path, uint64_t start, uint64_t *bytes, uint64_t *digest)
 {
-  char    names[3 * KAL_SNAPSHOT_NAME], path[4 * KAL_SNAPSHOT_NAME], *next = names;
-  hvl_t   list[KAL_SNAPSHOT_RANK];
-  hid_t   attr = H5I_INVALID_HID, type = H5I_INVALID_HID, space = H5I_INVALID_HID;
-  hsize_t ndims = 0;
-  herr_t  got   = -1;
+  static const size_t block  = 1 << 20;
+  char               *buffer = malloc(block);
+  XXH64_state_t      *state  = XXH64_createState();
+  FILE               *file   = fopen(path, "rb");
+  size_t              got    = 0;
+  int                 bad    = !buffer || !file || fseeko(file, (off_t)start, SEEK_SET) != 0;
 
-  memset(list, 0, sizeof list);
-  if (!KalH5GetText(dataset, KAL_DIMENSIONS, sizeof names, names)) return; /* a scalar */
-  ScalePath(name, names, sizeof path, path);
-  if (!strcmp(path, name)) return; /* coordinates */
-  if (!names[strspn(names, ",")]) return;
-  KalH5(text, attr = H5Aopen(dataset, "DIMENSION_LIST", H5P_DEFAULT), "the dimension list is missing");
-  KalH5(text, space = H5Aget_space(attr), "the dimension list is damaged");
-  ndims = (hsize_t)H5Sget_simple_extent_npoints(space);
-  KalH5(text, ndims <= KAL_SNAPSHOT_RANK ? 0 : -1, "the dimension list is damaged");
-  KalH5(text, type = H5Tvlen_create(H5T_STD_REF_OBJ), "HDF5 refuses a type");
-  KalH5(text, got = H5Aread(attr, type, list), "the dimension list is damaged");
-  for (hsize_t d = 0; d < ndims && next; d++) {
-    char *comma = strchr(next, ',');
-    if (comma) *comma = 0;
-    if (next[0]) {
-      hobj_ref_t expected;
-      ScalePath(name, next, sizeof path, path);
-      KalH5(text, H5Rcreate(&expected, file, path, H5R_OBJECT, -1), "dimension scale %s is missing", path);
-      KalH5(text, list[d].len == 1 && *(hobj_ref_t *)list[d].p == expected ? 0 : -1, "the dimension list is damaged");
-    } else KalH5(text, list[d].len ? -1 : 0, "the dimension list is damaged");
-    next = comma ? comma + 1 : NULL;
+  *bytes = 0;
+  (void)XXH64_reset(state, 0);
+  while (!bad && (got = fread(buffer, 1, block, file)) > 0) {
+    (void)XXH64_update(state, buffer, got);
+    *bytes += got;
   }
-done:
-  if (got >= 0) (void)H5Dvlen_reclaim(type, space, H5P_DEFAULT, list);
-  KalH5Close(space);
-  KalH5Close(type);
+  if (file && ferror(file)) bad = 1;
+  if (file) (void)fclose(file);
+  *digest = XXH64_digest(state);
+  (void)XXH64_freeState(state);
+  free(buffer);
+  return bad ? -1 : 0;
+}
+
+/* An attribute of the file's root that takes the place and the digest of its tail; written empty, to be filled in place. */
+herr_t KalH5PutTail(hid_t file, PetscBool create, const uint64_t *tail)
+{
+  const hsize_t count = 3;
+  const hid_t   space = H5Screate_simple(1, &count, NULL);
+  const hid_t   attr  = create ? H5Acreate2(file, KAL_SCALES, H5T_STD_U64LE, space, H5P_DEFAULT, H5P_DEFAULT) : H5Aopen(file, KAL_SCALES, H5P_DEFAULT);
+  const herr_t  bad   = space < 0 || attr < 0 ? -1 : H5Awrite(attr, H5T_NATIVE_UINT64, tail);
+
   KalH5Close(attr);
+  KalH5Close(space);
+  return bad;
+}
+
+/* Compares the tail of a file with the digest that its root has. */
+void KalH5CheckTail(hid_t file, const char *path, char *text)
+{
+  hid_t    attr = H5I_INVALID_HID, space = H5I_INVALID_HID;
+  uint64_t tail[3], bytes, digest;
+
+  KalH5(text, attr = H5Aopen(file, KAL_SCALES, H5P_DEFAULT), "the checksum of the dimension scales is missing");
+  KalH5(text, space = H5Aget_space(attr), "the checksum of the dimension scales cannot be read");
+  KalH5(text, H5Sget_simple_extent_npoints(space) == 3 ? 0 : -1, "the checksum of the dimension scales is damaged");
+  KalH5(text, H5Aread(attr, H5T_NATIVE_UINT64, tail), "the checksum of the dimension scales cannot be read");
+  if (tail[0] > INT64_MAX || TailDigest(path, tail[0], &bytes, &digest)) KalText(text, "the dimension scales cannot be read");
+  else if (bytes != tail[1] || digest != tail[2]) KalText(text, "the dimension scales do not match their checksum");
+done:
+  KalH5Close(space);
+  KalH5Close(attr);
+}
+
+/* All scales of a snapshot whose parallel file is closed, and their digest; by one rank. */
+void KalSnapshotWriteScales(KalSnapshot snap, char *text)
+{
+  struct stat info;
+  hid_t       file;
+  uint64_t    tail[3] = {0};
+
+  if (stat(snap->tmp, &info)) KalText(text, "Snapshot %s is gone", snap->tmp);
+  if (!text[0]) WriteAll(snap, text);
+  if (text[0]) return;
+  tail[0] = (uint64_t)info.st_size;
+  if (TailDigest(snap->tmp, tail[0], &tail[1], &tail[2])) KalText(text, "The dimension scales of snapshot %s cannot be read back", snap->tmp);
+  file = KalH5OpenSerial(snap->tmp, H5F_ACC_RDWR, text);
+  if (file < 0) return;
+  if (KalH5PutTail(file, PETSC_FALSE, tail) < 0) KalH5Text(text, "The checksum of the dimension scales cannot be written to %s", snap->tmp);
+  if (H5Fclose(file) < 0) KalH5Text(text, "Snapshot %s cannot be closed", snap->tmp);
 }

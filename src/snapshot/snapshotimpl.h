@@ -13,16 +13,16 @@
 #error "A snapshot's checksums are of little-endian numbers: this machine is not supported"
 #endif
 
-#define KAL_SNAPSHOT_TEXT    1024                     /* longest message; as KalCheckAll() carries it */
-#define KAL_SNAPSHOT_BLOCK   ((hsize_t)32 << 20)      /* bytes that a rank moves in one call */
-#define KAL_SNAPSHOT_ALIGN   ((hsize_t)1 << 20)       /* datasets from this size on start on a multiple of it */
-#define KAL_SNAPSHOT_COMPACT ((hsize_t)16 << 10)      /* datasets up to this size lie in their checksummed header */
-#define KAL_SNAPSHOT_NAME    256                      /* longest name of a dataset, with its end */
-#define KAL_FORMAT           "kalmia_format"          /* root attribute: KAL_SNAPSHOT_VERSION */
-#define KAL_CHECKSUM         "checksum"               /* attribute: XXH64 of a dataset's bytes */
-#define KAL_COMPANION        "_checksum"              /* behind a dataset's name: one XXH64 a member */
-#define KAL_DIMENSIONS       "kalmia_dimensions"      /* attribute: names of the dimensions, with commas */
-#define KAL_NOT_A_VARIABLE   "This is a netCDF dimension but not a netCDF variable. "
+#define KAL_SNAPSHOT_TEXT 1024                   /* longest message; as KalCheckAll() carries it */
+#define KAL_SNAPSHOT_BLOCK ((hsize_t)32 << 20)   /* bytes that a rank moves in one call */
+#define KAL_SNAPSHOT_ALIGN ((hsize_t)1 << 20)    /* datasets from this size on start on a multiple of it */
+#define KAL_SNAPSHOT_COMPACT ((hsize_t)16 << 10) /* datasets up to this size lie in their checksummed header */
+#define KAL_SNAPSHOT_NAME 256                    /* longest name of a dataset, with its end */
+#define KAL_FORMAT "kalmia_format"               /* root attribute: KAL_SNAPSHOT_VERSION */
+#define KAL_CHECKSUM "checksum"                  /* attribute: XXH64 of a dataset's bytes */
+#define KAL_COMPANION "_checksum"                /* behind a dataset's name: one XXH64 a member */
+#define KAL_SCALES "kalmia_scales"               /* root attribute: first byte, bytes and XXH64 of the part with the dimension scales */
+#define KAL_NOT_A_VARIABLE "This is a netCDF dimension but not a netCDF variable. "
 
 /* A dataset that is written: the file keeps what `type` says, byte for byte. */
 typedef struct {
@@ -36,10 +36,10 @@ typedef struct {
 
 /* What the dimension scales are made from when the file is closed. */
 typedef struct {
-  char       *name;
-  PetscInt    ndims;
-  PetscInt64  size[KAL_SNAPSHOT_RANK];
-  char       *dimension[KAL_SNAPSHOT_RANK]; /* path in the file, or NULL */
+  char      *name;
+  PetscInt   ndims;
+  PetscInt64 size[KAL_SNAPSHOT_RANK];
+  char      *dimension[KAL_SNAPSHOT_RANK]; /* path in the file, or NULL */
 } KalScaled;
 
 struct _p_KalSnapshot {
@@ -49,7 +49,7 @@ struct _p_KalSnapshot {
   char           *path, *tmp;
   hid_t           file;     /* writing: opened by all ranks together; reading: by rank 0 alone */
   hid_t           parallel; /* reading: opened by all ranks together when members are read */
-  hid_t           transfer; /* collective */
+  hid_t           transfer; /* of values: reading collective, writing independent */
   PetscBool       open;
   PetscInt        keep;
   PetscInt        count, capacity;
@@ -71,32 +71,35 @@ typedef struct {
 } KalBox;
 
 /* Does `call`; where it fails, puts what was tried and HDF5's reason into `text` and goes to `done`. */
-#define KalH5(text, call, ...) \
-  do { \
-    if ((call) < 0) { \
+#define KalH5(text, call, ...)        \
+  do {                                \
+    if ((call) < 0) {                 \
       KalH5Text((text), __VA_ARGS__); \
-      goto done; \
-    } \
+      goto done;                      \
+    }                                 \
   } while (0)
 
 /* hdf5.c: local steps; a message in `text` (KAL_SNAPSHOT_TEXT bytes) where one failed */
-PETSC_INTERN void     KalH5Quiet(void);
-PETSC_INTERN void     KalText(char *text, const char *format, ...);
-PETSC_INTERN void     KalH5Text(char *text, const char *format, ...);
-PETSC_INTERN void     KalH5Close(hid_t);
-PETSC_INTERN hid_t    KalH5Access(MPI_Comm);
-PETSC_INTERN hid_t    KalH5TextType(size_t);
-PETSC_INTERN hid_t    KalH5Type(KalDataType);
+PETSC_INTERN void        KalH5Quiet(void);
+PETSC_INTERN void        KalText(char *text, const char *format, ...);
+PETSC_INTERN void        KalH5Text(char *text, const char *format, ...);
+PETSC_INTERN void        KalH5Close(hid_t);
+PETSC_INTERN hid_t       KalH5Access(MPI_Comm);
+PETSC_INTERN hid_t       KalH5TextType(size_t);
+PETSC_INTERN hid_t       KalH5Type(KalDataType);
 PETSC_INTERN const char *KalH5TypeName(hid_t);
-PETSC_INTERN herr_t   KalH5PutText(hid_t, const char *, const char *);
-PETSC_INTERN herr_t   KalH5PutNumber(hid_t, const char *, hid_t, const void *);
-PETSC_INTERN PetscBool KalH5GetText(hid_t, const char *, size_t, char *);
-PETSC_INTERN htri_t   KalH5Exists(hid_t, const char *);
-PETSC_INTERN void     KalBoxesCreate(int, const hsize_t *, hsize_t, KalBoxes *);
-PETSC_INTERN void     KalBoxesGet(const KalBoxes *, hsize_t, KalBox *);
-PETSC_INTERN herr_t   KalH5Move(PetscBool, hid_t, hid_t, hid_t, int, const KalBox *, void *);
-PETSC_INTERN hid_t    KalH5OpenSerial(const char *, unsigned, char *);
-PETSC_INTERN void     KalH5CheckFormat(hid_t, const char *, char *);
+PETSC_INTERN herr_t      KalH5PutText(hid_t, const char *, const char *);
+PETSC_INTERN herr_t      KalH5PutNumber(hid_t, const char *, hid_t, const void *);
+PETSC_INTERN PetscBool   KalH5GetText(hid_t, const char *, size_t, char *);
+PETSC_INTERN htri_t      KalH5Exists(hid_t, const char *);
+PETSC_INTERN void        KalBoxesCreate(int, const hsize_t *, hsize_t, KalBoxes *);
+PETSC_INTERN void        KalBoxesGet(const KalBoxes *, hsize_t, KalBox *);
+PETSC_INTERN herr_t      KalH5Move(PetscBool, hid_t, hid_t, hid_t, int, const KalBox *, void *);
+PETSC_INTERN hid_t       KalH5OpenSerial(const char *, unsigned, char *);
+PETSC_INTERN void        KalH5CheckFormat(hid_t, const char *, char *);
+
+/* file.c */
+PETSC_INTERN void KalSnapshotCheckRoom(KalSnapshot, const char *, hsize_t, char *);
 
 /* write.c */
 PETSC_INTERN PetscErrorCode KalSnapshotCheck(KalSnapshot, KalSnapshotMode, const char *);
@@ -120,11 +123,12 @@ PETSC_INTERN void      KalProblemAdd(KalProblems *, const char *, const char *);
 PETSC_INTERN void      KalH5CheckDataset(hid_t, const char *, KalProblems *);
 PETSC_INTERN PetscBool KalH5IsBareScale(hid_t);
 typedef void (*KalH5Visit)(void *ctx, hid_t object, const char *name);
-PETSC_INTERN void      KalH5Walk(hid_t, const char *, KalProblems *, KalH5Visit, void *);
+PETSC_INTERN void KalH5Walk(hid_t, const char *, KalProblems *, KalH5Visit, void *);
 
 /* scales.c */
 PETSC_INTERN PetscErrorCode KalSnapshotAddScales(KalSnapshot, const char *, PetscInt, const PetscInt64 *, const char *const *);
 PETSC_INTERN void           KalSnapshotWriteScales(KalSnapshot, char *);
-PETSC_INTERN void           KalH5CheckScales(hid_t, hid_t, const char *, char *);
+PETSC_INTERN herr_t         KalH5PutTail(hid_t, PetscBool, const uint64_t *);
+PETSC_INTERN void           KalH5CheckTail(hid_t, const char *, char *);
 
 #endif

@@ -91,7 +91,7 @@ static void CheckMembers(hid_t file, hid_t dataset, const char *name, hid_t type
   free(checksum);
 }
 
-/* One dataset, with its dimensions. */
+/* One dataset. */
 void KalH5CheckDataset(hid_t file, const char *name, KalProblems *problems)
 {
   char         text[KAL_SNAPSHOT_TEXT] = "", companion[2 * KAL_SNAPSHOT_NAME];
@@ -117,8 +117,6 @@ void KalH5CheckDataset(hid_t file, const char *name, KalProblems *problems)
   else if (H5Aexists(dataset, KAL_CHECKSUM) > 0) CheckWhole(dataset, name, type, &boxes, buffer, problems);
   else if (ndims == 2 && KalH5Exists(file, companion) > 0) CheckMembers(file, dataset, name, type, &boxes, buffer, problems);
   else KalProblemAdd(problems, name, "it has no checksum");
-  KalH5CheckScales(file, dataset, name, text);
-  if (text[0]) KalProblemAdd(problems, name, text);
 done:
   (void)H5Eclear2(H5E_DEFAULT);
   free(buffer);
@@ -187,7 +185,11 @@ static void CheckFile(const char *path, KalProblems *problems)
 
   if (!text[0]) KalH5CheckFormat(file, path, text);
   if (text[0]) KalProblemAdd(problems, "", text);
-  else KalH5Walk(file, "", problems, CheckOne, &check);
+  else {
+    KalH5CheckTail(file, path, text);
+    if (text[0]) KalProblemAdd(problems, "", text);
+    KalH5Walk(file, "", problems, CheckOne, &check);
+  }
   (void)H5Eclear2(H5E_DEFAULT);
   KalH5Close(file);
   if (problems->count > KAL_PROBLEMS) {

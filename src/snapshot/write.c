@@ -8,7 +8,9 @@
 PetscErrorCode KalSnapshotCheck(KalSnapshot snap, KalSnapshotMode mode, const char *name)
 {
   PetscFunctionBeginUser;
-  PetscCheck(snap->open && snap->mode == mode, snap->comm, PETSC_ERR_ORDER, "Snapshot %s was %s; open it anew to %s", snap->path, !snap->open ? "committed already" : mode == KAL_SNAPSHOT_WRITE ? "opened to be read" : "opened to be written", mode == KAL_SNAPSHOT_WRITE ? "write" : "read");
+  PetscCheck(snap->open && snap->mode == mode, snap->comm, PETSC_ERR_ORDER, "Snapshot %s was %s; open it anew to %s", snap->path, !snap->open ? "committed already" : mode == KAL_SNAPSHOT_WRITE ? "opened to be read"
+                                                                                                                                                                                                 : "opened to be written",
+             mode == KAL_SNAPSHOT_WRITE ? "write" : "read");
   if (name) {
     const size_t length = strlen(name);
     PetscCheck(length > 0 && length < KAL_SNAPSHOT_NAME && name[0] != '/' && name[length - 1] != '/' && !strstr(name, "//") && !strchr(name, '.'), snap->comm, PETSC_ERR_ARG_WRONG,
@@ -60,9 +62,9 @@ static hid_t Layout(hsize_t bytes, PetscBool compact)
 /* A dataset with its attributes, without its values; `digest` is the checksum of a dataset that keeps it as an attribute. */
 PetscErrorCode KalSnapshotCreateDataset(KalSnapshot snap, const KalItem *item, PetscBool compact, const PetscInt64 *digest, hid_t *dataset)
 {
-  char    text[KAL_SNAPSHOT_TEXT] = "", names[3 * KAL_SNAPSHOT_NAME] = "";
+  char    text[KAL_SNAPSHOT_TEXT] = "";
   hid_t   space = H5I_INVALID_HID, create = H5I_INVALID_HID;
-  hsize_t size[KAL_SNAPSHOT_RANK], bytes = H5Tget_size(item->type);
+  hsize_t size[KAL_SNAPSHOT_RANK], bytes  = H5Tget_size(item->type);
 
   PetscFunctionBeginUser;
   *dataset = H5I_INVALID_HID;
@@ -72,8 +74,10 @@ PetscErrorCode KalSnapshotCreateDataset(KalSnapshot snap, const KalItem *item, P
   for (int d = 0; d < item->ndims; d++) {
     size[d] = (hsize_t)item->size[d];
     bytes *= size[d];
-    if (d) strncat(names, ",", sizeof names - strlen(names) - 1);
-    if (item->dimension[d]) strncat(names, item->dimension[d], sizeof names - strlen(names) - 1);
+  }
+  if (bytes > KAL_SNAPSHOT_ALIGN) {
+    KalSnapshotCheckRoom(snap, item->name, bytes, text);
+    KalCheckAll(snap->comm, PETSC_ERR_FILE_WRITE, text);
   }
   CreateGroups(snap->file, item->name, text);
   if (text[0]) goto done;
@@ -82,7 +86,6 @@ PetscErrorCode KalSnapshotCreateDataset(KalSnapshot snap, const KalItem *item, P
   KalH5(text, *dataset = H5Dcreate2(snap->file, item->name, item->type, space, H5P_DEFAULT, create, H5P_DEFAULT), "Dataset %s of snapshot %s cannot be made", item->name, snap->tmp);
   if (item->meaning) KalH5(text, KalH5PutText(*dataset, "long_name", item->meaning), "An attribute of %s cannot be written", item->name);
   if (item->units) KalH5(text, KalH5PutText(*dataset, "units", item->units), "An attribute of %s cannot be written", item->name);
-  if (item->ndims) KalH5(text, KalH5PutText(*dataset, KAL_DIMENSIONS, names), "An attribute of %s cannot be written", item->name);
   if (digest) KalH5(text, KalH5PutNumber(*dataset, KAL_CHECKSUM, H5T_STD_U64LE, digest), "The checksum of %s cannot be written", item->name);
 done:
   KalH5Close(create);

@@ -93,6 +93,16 @@ expect_fail() {
   return 0
 }
 
+# need_python: ends the test as skipped where there is no Python with numpy and h5py.
+need_python() {
+  [ -n "$PYTHON" ] || skip "no Python with numpy and h5py (Debian: python3-h5py)"
+}
+
+# make_data KIND OUT [SAMPLES [INPUTS [CLASSES]]]: a small data set, see makedata.py.
+make_data() {
+  "$PYTHON" "$KALMIA_SOURCE/tests/programs/makedata.py" "$@" || exit 1
+}
+
 # result_value KEY <OUTPUT: the value of KEY in the last line "result: key=value ..." of a run's output.
 result_value() {
   sed -n 's/^result: //p' | tail -n 1 | tr ' ' '\n' | sed -n "s/^$1=//p" | head -n 1

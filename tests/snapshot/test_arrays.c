@@ -133,12 +133,12 @@ static void TextsAndNumbers(void **state)
 
 static void Refusals(void **state)
 {
-  const char   *path = KalTestPath("refused.h5");
-  double        values[6] = {1, 2, 3, 4, 5, 6}, mine[2];
-  KalDataset    array = {.name = "a/x", .type = KAL_TYPE_REAL, .ndims = 2, .size = {2, 3}, .dimension = {"row", "column"}, .data = values}, other = array;
-  const char   *names[] = {"", "/a", "a/", "a//b", "a/../b"};
-  KalSnapshot   snap = Open(path, KAL_SNAPSHOT_WRITE);
-  int           rank, size;
+  const char *path      = KalTestPath("refused.h5");
+  double      values[6] = {1, 2, 3, 4, 5, 6}, mine[2];
+  KalDataset  array = {.name = "a/x", .type = KAL_TYPE_REAL, .ndims = 2, .size = {2, 3}, .dimension = {"row", "column"}, .data = values}, other = array;
+  const char *names[] = {"", "/a", "a/", "a//b", "a/../b"};
+  KalSnapshot snap    = Open(path, KAL_SNAPSHOT_WRITE);
+  int         rank, size;
 
   (void)state;
   (void)MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
@@ -171,9 +171,9 @@ static void Refusals(void **state)
   other.data = values;
   other.name = "a/row";
   KalCallFails(KalSnapshotWriteArray(snap, &other), "coordinates have one dimension");
-  mine[0]            = 1;
-  mine[1]            = rank;
-  other              = (KalDataset){.name = "a/mine", .type = KAL_TYPE_REAL, .ndims = 1, .size = {2}, .data = mine};
+  mine[0] = 1;
+  mine[1] = rank;
+  other   = (KalDataset){.name = "a/mine", .type = KAL_TYPE_REAL, .ndims = 1, .size = {2}, .data = mine};
   if (size > 1) KalCallFails(KalSnapshotWriteArray(snap, &other), "not the same on every rank");
   KalCallFails(KalSnapshotWriteText(snap, "text", NULL), "is NULL");
   KalCallFails(KalSnapshotSetKeep(snap, 0), "0 snapshots to keep");
@@ -200,16 +200,16 @@ static void Refusals(void **state)
 /* Attributes, types and checksum as HDF5 itself reads them. */
 static void PlainFile(void **state)
 {
-  const char    *path      = KalTestPath("plain.h5");
-  signed char    bytes[5]  = {0, 1, 2, -3, 127};
-  PetscInt64     cycle[3]  = {3, 5, 8};
-  KalDataset     status    = {.name = "g/status", .meaning = "what became of it", .units = "1", .type = KAL_TYPE_BYTE, .ndims = 1, .size = {5}, .dimension = {"member"}, .data = bytes};
-  KalDataset     cycles    = {.name = "g/cycle", .units = "s", .type = KAL_TYPE_INT64, .ndims = 1, .size = {3}, .dimension = {"cycle"}, .data = cycle};
-  KalSnapshot    snap      = Open(path, KAL_SNAPSHOT_WRITE);
-  int            ok        = 1, rank;
-  signed char    back[5]   = {0};
-  char           text[128] = "";
-  uint64_t       checksum  = 0;
+  const char *path      = KalTestPath("plain.h5");
+  signed char bytes[5]  = {0, 1, 2, -3, 127};
+  PetscInt64  cycle[3]  = {3, 5, 8};
+  KalDataset  status    = {.name = "g/status", .meaning = "what became of it", .units = "1", .type = KAL_TYPE_BYTE, .ndims = 1, .size = {5}, .dimension = {"member"}, .data = bytes};
+  KalDataset  cycles    = {.name = "g/cycle", .units = "s", .type = KAL_TYPE_INT64, .ndims = 1, .size = {3}, .dimension = {"cycle"}, .data = cycle};
+  KalSnapshot snap      = Open(path, KAL_SNAPSHOT_WRITE);
+  int         ok        = 1, rank;
+  signed char back[5]   = {0};
+  char        text[128] = "";
+  uint64_t    checksum  = 0;
 
   (void)state;
   (void)MPI_Comm_rank(PETSC_COMM_WORLD, &rank);

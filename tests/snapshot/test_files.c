@@ -191,13 +191,9 @@ static void Full(void **state)
   small          = before;
   small.rlim_cur = 1 << 20;
   KalAssert(setrlimit(RLIMIT_FSIZE, &small) == 0);
-  {
-    int failed = KalSnapshotWriteMembers(snap, "ensemble/members", NULL, ens) != 0;
-    if (!failed) failed = KalSnapshotCommit(snap) != 0;
-    KalAssert(failed);
-  }
-  KalCall(KalSnapshotClose(&snap));
+  KalCallFails(KalSnapshotWriteMembers(snap, "ensemble/members", NULL, ens), "ensemble/members cannot be written to snapshot");
   KalAssert(setrlimit(RLIMIT_FSIZE, &before) == 0);
+  KalCall(KalSnapshotClose(&snap));
   KalCall(KalEnsembleDestroy(&ens));
   KalAssert(SeedOf(path) == 31);
   KalAssert(Entries(folder) == 1);

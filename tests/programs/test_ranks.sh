@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# labels: long
+# The number of ranks changes nothing: the same result line, checksum included, on 1, 2, 3, 5 and 7 ranks.
+# The table takes methods and options pairwise, with sizes that nothing divides, and fewer members than ranks.
+# shellcheck source=tests/programs/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+need_python
+
+make_data classes classes.h5
+make_data regression regression.h5
+make_data idx images
+
+cycles=7
+common="-run_cycles $cycles -run_monitor_every 0 -run_seed 3"
+class="-observations_path classes.h5"
+real="-observations_path regression.h5"
+image="-observations_path images"
+
+cases=(
+  "eki stochastic, squared, none, ensemble, fixed, shared, double
+   $class -mlp_layers 20,7,4 -analysis_type eki -eki_update stochastic -observations_loss squared -observations_batch 7 -ensemble_size 13 -analysis_space ensemble -ensemble_exchange shared"
+  "eki stochastic, squared, constant, observation, adaptive, messages, redraw, single
+   $class -mlp_layers 20,13,4 -mlp_activation tanh -analysis_type eki -eki_update stochastic -observations_loss squared -observations_noise 0.1 -observations_batch 7 -ensemble_size 31 -analysis_space observation -eki_step_rule adaptive -eki_step 5 -eki_momentum constant -eki_redraw_cycles 3 -ensemble_exchange messages -ensemble_block_rows 37 -model_precision single"
+  "eki deterministic, cross-entropy, nesterov, matrix-free, misfit, auto, redraw about each member by epochs, inflation, single
+   $class -mlp_layers 20,11,4 -analysis_type eki -observations_batch 150 -ensemble_size 13 -analysis_space matrix-free -eki_step_rule misfit -eki_momentum nesterov -eki_redraw_epochs 1 -eki_redraw_about member -eki_inflation 1.02 -model_precision single"
+  "eki deterministic, cross-entropy in logits, none, observation, misfit, messages, additive inflation, double
+   $class -mlp_layers 20,5,4 -mlp_activation sigmoid -analysis_type eki -observations_output logits -observations_batch 7 -ensemble_size 37 -analysis_space observation -eki_step_rule misfit -eki_inflation_additive 0.01 -ensemble_exchange messages -ensemble_block_rows 19"
+  "eki stochastic, targets, nesterov, auto, adaptive, shared, redraw, fewer members than ranks
+   $real -mlp_layers 20,5,3 -mlp_activation tanh -analysis_type eki -eki_update stochastic -observations_batch 11 -ensemble_size 4 -eki_step_rule adaptive -eki_momentum nesterov -eki_redraw_cycles 2 -ensemble_exchange shared"
+  "eki posterior, stochastic, targets, the whole set, linear
+   $real -mlp_layers 20,3 -mlp_prior_center 0 -mlp_activation linear -analysis_type eki -eki_target posterior -eki_update stochastic -eki_step 0.25 -ensemble_size 29 -ensemble_exchange messages"
+  "etki, cross-entropy, constant, adaptive, messages, redraw, single, feature
+   $class -observations_normalize feature -mlp_layers 20,13,4 -analysis_type etki -observations_batch 97 -ensemble_size 13 -etki_step_rule adaptive -etki_momentum constant -etki_redraw_cycles 4 -ensemble_exchange messages -ensemble_block_rows 41 -model_precision single"
+  "etki, squared, nesterov, misfit, shared, inflation, three layers, images, fewer members than ranks
+   $image -mlp_layers 20,11,7,4 -mlp_activation sigmoid -analysis_type etki -observations_loss squared -observations_batch 23 -ensemble_size 5 -etki_step_rule misfit -etki_momentum nesterov -etki_inflation 1.05 -ensemble_exchange shared"
+  "etki, targets, none, redraw by epochs, additive inflation, misfit
+   $real -mlp_layers 20,7,3 -analysis_type etki -observations_noise 0.5 -observations_batch 131 -ensemble_size 41 -etki_step_rule misfit -etki_redraw_epochs 1 -etki_inflation_additive 0.02"
+  "haber, cross-entropy, line search, momentum, antithetic, images, single
+   $image -mlp_layers 20,9,4 -analysis_type haber -haber_line_search 5 -haber_step 1 -haber_momentum 0.9 -haber_antithetic -observations_batch 53 -ensemble_size 13 -model_precision single"
+  "haber, targets, schedules, observation, fewer members than ranks
+   $real -mlp_layers 20,7,3 -mlp_activation tanh -analysis_type haber -analysis_schedule_cycles 10 -haber_step_schedule cosine -haber_spread_schedule geometric -analysis_space observation -observations_batch 5 -ensemble_size 4 -ensemble_exchange messages"
+  "haber, cross-entropy in logits, matrix-free, momentum, heaviside, unit
+   $image -observations_normalize unit -mlp_layers 20,17,4 -mlp_activation heaviside -analysis_type haber -haber_momentum 0.5 -haber_damping 5 -analysis_space matrix-free -observations_output logits -observations_batch 61 -ensemble_size 19"
+)
+
+results=()
+for case in "${cases[@]}"; do
+  name=${case%%$'\n'*}
+  read -ra options <<<"${case#*$'\n'} $common"
+  first=
+  for ranks in 1 2 3 5 7; do
+    run $ranks "$KALMIA_BIN/kalmia" "${options[@]}" >out 2>err || grep 'kalmia' err
+    result=$(sed -n 's/^\(result: .*\) seconds=[0-9.]*\(.*\)/\1\2/p' out)
+    if [ -z "$first" ]; then
+      first=$result
+      check "$name: runs" [ -n "$result" ] || break
+      results+=("$(result_value checksum <out)")
+      check "$name: has cycles" [ "$(result_value cycles <out)" -ge 4 ]
+    else
+      check "$name: $ranks ranks" [ "$result" = "$first" ]
+    fi
+  done
+done
+check "all cases have checksums of their own" [ "$(printf '%s\n' "${results[@]}" | sort -u | wc -l)" = ${#cases[@]} ]
+summary
