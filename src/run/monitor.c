@@ -88,6 +88,7 @@ PetscErrorCode KalRunResult(KalRun run)
   KalScore   mean, ensemble;
   PetscInt64 checksum;
   PetscReal  loss = run->cycle ? Last(run, KAL_HISTORY_LOSS) : NAN;
+  double     seconds;
   char       text[1024];
 
   PetscFunctionBeginUser;
@@ -95,7 +96,9 @@ PetscErrorCode KalRunResult(KalRun run)
   if (run->evaluateensemble) PetscCall(KalRunScoreEnsemble(run, &ensemble));
   else ensemble.accuracy = ensemble.nll = ensemble.ece = ensemble.rmse = NAN;
   PetscCall(KalEnsembleChecksum(run->ensemble, &checksum));
-  PetscCall(PetscSNPrintf(text, sizeof text, "result: cycles=%" PetscInt_FMT " loss=%.6g accuracy=%.4f accuracy_ensemble=%.4f nll=%.4f ece=%.4f rmse=%.6g nll_ensemble=%.4f ece_ensemble=%.4f rmse_ensemble=%.6g seconds=%.1f checksum=%016llx", run->cycle, (double)loss, (double)mean.accuracy, (double)ensemble.accuracy, (double)mean.nll, (double)mean.ece, (double)mean.rmse, (double)ensemble.nll, (double)ensemble.ece, (double)ensemble.rmse, run->spent + MPI_Wtime() - run->started, (unsigned long long)checksum));
+  seconds = run->spent + MPI_Wtime() - run->started;
+  PetscCallMPI(MPI_Bcast(&seconds, 1, MPI_DOUBLE, 0, run->comm)); /* the text is the same on every rank: it goes into the snapshot */
+  PetscCall(PetscSNPrintf(text, sizeof text, "result: cycles=%" PetscInt_FMT " loss=%.6g accuracy=%.4f accuracy_ensemble=%.4f nll=%.4f ece=%.4f rmse=%.6g nll_ensemble=%.4f ece_ensemble=%.4f rmse_ensemble=%.6g seconds=%.1f checksum=%016llx", run->cycle, (double)loss, (double)mean.accuracy, (double)ensemble.accuracy, (double)mean.nll, (double)mean.ece, (double)mean.rmse, (double)ensemble.nll, (double)ensemble.ece, (double)ensemble.rmse, seconds, (unsigned long long)checksum));
   PetscCall(PetscFree(run->result));
   PetscCall(PetscStrallocpy(text, &run->result));
   PetscFunctionReturn(PETSC_SUCCESS);

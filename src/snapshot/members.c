@@ -245,6 +245,26 @@ static PetscErrorCode ReadRounds(KalSnapshot snap, const char *name, PetscInt n,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Reads and compares; `written` and `read` have room for N digests each. */
+static PetscErrorCode ReadChecked(KalSnapshot snap, const char *name, PetscInt n, PetscInt N, KalEnsemble ens, PetscInt64 *written, PetscInt64 *read)
+{
+  char     text[KAL_SNAPSHOT_TEXT] = "";
+  PetscInt damaged = 0, which = -1;
+
+  PetscFunctionBeginUser;
+  PetscCall(ReadDigests(snap, name, n, N, written));
+  PetscCall(ReadRounds(snap, name, n, ens));
+  PetscCall(KalEnsembleGetMemberDigests(ens, read));
+  for (PetscInt j = N - 1; j >= 0; j--) {
+    if (read[j] == written[j]) continue;
+    damaged++;
+    which = j;
+  }
+  if (damaged) KalText(text, "Member %lld of %s in snapshot %s is damaged (%lld of %lld members do not match their checksums); restart from the one before it, %s.1, if there is one", (long long)which, name, snap->path, (long long)damaged, (long long)N, snap->path);
+  KalCheckAll(snap->comm, PETSC_ERR_FILE_READ, text);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*@
    KalSnapshotReadMembers - Reads the members of a stored ensemble
 
@@ -260,10 +280,10 @@ static PetscErrorCode ReadRounds(KalSnapshot snap, const char *name, PetscInt n,
 @*/
 PetscErrorCode KalSnapshotReadMembers(KalSnapshot snap, const char *name, KalEnsemble ens)
 {
-  char        text[KAL_SNAPSHOT_TEXT] = "";
-  PetscInt64 *written, *read;
-  PetscBool   stored;
-  PetscInt    n, N, damaged = 0, which = -1;
+  PetscInt64    *written, *read;
+  PetscBool      stored;
+  PetscInt       n, N;
+  PetscErrorCode ierr;
 
   PetscFunctionBeginUser;
   PetscCall(KalSnapshotCheck(snap, KAL_SNAPSHOT_READ, name));
@@ -271,17 +291,7 @@ PetscErrorCode KalSnapshotReadMembers(KalSnapshot snap, const char *name, KalEns
   PetscCheck(stored, snap->comm, PETSC_ERR_ARG_WRONG, "%s cannot be read into an ensemble whose members are generated; read their mean and spread", name);
   PetscCall(KalEnsembleGetSizes(ens, &n, &N));
   PetscCall(PetscMalloc2((size_t)N, &written, (size_t)N, &read));
-  PetscCall(ReadDigests(snap, name, n, N, written));
-  PetscCall(ReadRounds(snap, name, n, ens));
-  PetscCall(KalEnsembleGetMemberDigests(ens, read));
-  for (PetscInt j = N - 1; j >= 0; j--) {
-    if (read[j] == written[j]) continue;
-    damaged++;
-    which = j;
-  }
-  if (damaged)
-    KalText(text, "Member %lld of %s in snapshot %s is damaged (%lld of %lld members do not match their checksums); restart from the one before it, %s.1, if there is one", (long long)which, name, snap->path, (long long)damaged, (long long)N, snap->path);
+  ierr = ReadChecked(snap, name, n, N, ens, written, read);
   PetscCall(PetscFree2(written, read));
-  KalCheckAll(snap->comm, PETSC_ERR_FILE_READ, text);
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(ierr);
 }

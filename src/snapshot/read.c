@@ -255,9 +255,10 @@ done:
 @*/
 PetscErrorCode KalSnapshotReadText(KalSnapshot snap, const char *name, char **text, PetscBool *found)
 {
-  char       problem[KAL_SNAPSHOT_TEXT] = "", *value = NULL;
-  PetscInt   ndims;
-  PetscInt64 length = 0;
+  char           problem[KAL_SNAPSHOT_TEXT] = "", *value = NULL;
+  PetscInt       ndims;
+  PetscInt64     length = 0;
+  PetscErrorCode ierr;
 
   PetscFunctionBeginUser;
   *text = NULL;
@@ -272,7 +273,9 @@ PetscErrorCode KalSnapshotReadText(KalSnapshot snap, const char *name, char **te
     KalH5ReadWhole(snap->file, snap->path, name, type, 0, NULL, value, problem);
     KalH5Close(type);
   }
-  KalCheckAll(snap->comm, PETSC_ERR_FILE_READ, problem);
+  ierr = KalCheckAllFailed(snap->comm, PETSC_ERR_FILE_READ, problem, __LINE__, __FILE__);
+  if (ierr) PetscCall(PetscFree(value));
+  PetscCall(ierr);
   PetscCall(Broadcast(snap->comm, value, length));
   *text = value;
   PetscFunctionReturn(PETSC_SUCCESS);
