@@ -57,7 +57,7 @@ typedef struct {
 typedef struct {
   PetscErrorCode (*setfromoptions)(KalAnalysis, KalOptionItems);
   PetscErrorCode (*setup)(KalAnalysis);
-  PetscErrorCode (*begin)(KalAnalysis, PetscInt cycle);         /* redraws and the like, before the cycle's first ask */
+  PetscErrorCode (*begin)(KalAnalysis, PetscInt cycle); /* redraws and the like, before the cycle's first ask */
   PetscErrorCode (*ask)(KalAnalysis, KalEnsemble *points);
   PetscErrorCode (*tell)(KalAnalysis, const KalTold *, KalVerdict *);
   PetscErrorCode (*rows)(KalAnalysis, const KalRows *); /* row-local update of the ensemble and the copies */

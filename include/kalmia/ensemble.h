@@ -34,7 +34,11 @@ typedef struct {
 typedef PetscErrorCode (*KalRowsMap)(void *ctx, const KalRows *rows);
 typedef PetscErrorCode (*KalRowsSum)(void *ctx, const KalRows *rows, PetscReal *sums);
 
-typedef enum { KAL_EXCHANGE_AUTO, KAL_EXCHANGE_SHARED, KAL_EXCHANGE_MESSAGES } KalExchange;
+typedef enum {
+  KAL_EXCHANGE_AUTO,
+  KAL_EXCHANGE_SHARED,
+  KAL_EXCHANGE_MESSAGES,
+} KalExchange;
 PETSC_EXTERN const char *const KalExchanges[];
 
 /* Life cycle of a stored ensemble */

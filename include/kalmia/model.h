@@ -14,14 +14,14 @@ typedef const char *KalModelType;
 */
 typedef struct {
   PetscErrorCode (*setfromoptions)(KalModel, KalOptionItems);
-  PetscErrorCode (*setup)(KalModel);                              /* sets the state size and the stages */
-  PetscErrorCode (*initial)(KalModel, KalKey, PetscScalar *);     /* prior draw of member key.member: n numbers */
-  PetscErrorCode (*spread)(KalModel, PetscReal *);                /* prior standard deviation of each of n entries */
+  PetscErrorCode (*setup)(KalModel);                          /* sets the state size and the stages */
+  PetscErrorCode (*initial)(KalModel, KalKey, PetscScalar *); /* prior draw of member key.member: n numbers */
+  PetscErrorCode (*spread)(KalModel, PetscReal *);            /* prior standard deviation of each of n entries */
   PetscErrorCode (*propagate)(KalModel, const KalColumns *parameters, PetscReal from, PetscReal to, KalColumns *, KalStatus *);
   PetscErrorCode (*observe)(KalModel, const KalColumns *parameters, PetscReal stage, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
   PetscErrorCode (*locate)(KalModel, PetscInt, PetscInt, PetscInt, PetscReal *, PetscInt *);
   PetscErrorCode (*adjoint)(KalModel, const KalColumns *, const KalBatch *, PetscScalar **, PetscScalar **);
-  PetscErrorCode (*layout)(KalModel, size_t, char *);             /* what must agree for a restart, as text */
+  PetscErrorCode (*layout)(KalModel, size_t, char *);                /* what must agree for a restart, as text */
   PetscErrorCode (*memory)(KalModel, PetscInt samples, PetscReal *); /* bytes of work space a rank takes */
   PetscErrorCode (*view)(KalModel, PetscViewer);
   PetscErrorCode (*destroy)(KalModel);

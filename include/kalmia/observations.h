@@ -14,9 +14,9 @@ typedef struct {
   PetscInt           outputs; /* numbers a sample's prediction has */
   PetscInt           epoch;   /* passes over the training set before this batch */
   KalPrecision       precision;
-  const void        *input;   /* float or double (precision), inputs x samples, a sample contiguous */
-  const PetscScalar *target;  /* outputs x samples: values, or one-hot rows; NULL where the data have none */
-  const PetscInt    *label;   /* samples class labels, or NULL for a regression */
+  const void        *input;  /* float or double (precision), inputs x samples, a sample contiguous */
+  const PetscScalar *target; /* outputs x samples: values, or one-hot rows; NULL where the data have none */
+  const PetscInt    *label;  /* samples class labels, or NULL for a regression */
 } KalBatch;
 
 /*
@@ -48,10 +48,24 @@ typedef struct {
   PetscReal rmse;     /* root mean square of (prediction - target) over samples and outputs */
 } KalScore;
 
-typedef enum { KAL_SET_TRAIN = 0, KAL_SET_TEST = 1 } KalDataSet;
-typedef enum { KAL_NORMALIZE_NONE, KAL_NORMALIZE_UNIT, KAL_NORMALIZE_STANDARD, KAL_NORMALIZE_FEATURE } KalNormalize;
-typedef enum { KAL_LOSS_SQUARED, KAL_LOSS_CROSS_ENTROPY } KalLossType;
-typedef enum { KAL_OUTPUT_PROBABILITIES, KAL_OUTPUT_LOGITS } KalOutputSpace;
+typedef enum {
+  KAL_SET_TRAIN = 0,
+  KAL_SET_TEST  = 1,
+} KalDataSet;
+typedef enum {
+  KAL_NORMALIZE_NONE,
+  KAL_NORMALIZE_UNIT,
+  KAL_NORMALIZE_STANDARD,
+  KAL_NORMALIZE_FEATURE,
+} KalNormalize;
+typedef enum {
+  KAL_LOSS_SQUARED,
+  KAL_LOSS_CROSS_ENTROPY,
+} KalLossType;
+typedef enum {
+  KAL_OUTPUT_PROBABILITIES,
+  KAL_OUTPUT_LOGITS,
+} KalOutputSpace;
 PETSC_EXTERN const char *const KalNormalizes[];
 PETSC_EXTERN const char *const KalLossTypes[];
 PETSC_EXTERN const char *const KalOutputSpaces[];

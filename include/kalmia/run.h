@@ -8,7 +8,7 @@
 /* Exit codes of the program `kalmia`. */
 #define KAL_EXIT_DONE     0
 #define KAL_EXIT_ERROR    1
-#define KAL_EXIT_MEMBERS  3 /* too few members survived */
+#define KAL_EXIT_MEMBERS  3  /* too few members survived */
 #define KAL_EXIT_CONTINUE 85 /* a snapshot marked `continue` was written: start the same command again */
 
 PETSC_EXTERN PetscErrorCode KalInitialize(int *, char ***, const char *);

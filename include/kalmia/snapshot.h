@@ -6,15 +6,22 @@
 
 #define KAL_SNAPSHOT_VERSION 1
 
-typedef enum { KAL_SNAPSHOT_WRITE, KAL_SNAPSHOT_READ } KalSnapshotMode;
-typedef enum { KAL_TYPE_REAL, KAL_TYPE_INT64, KAL_TYPE_BYTE } KalDataType;
+typedef enum {
+  KAL_SNAPSHOT_WRITE,
+  KAL_SNAPSHOT_READ,
+} KalSnapshotMode;
+typedef enum {
+  KAL_TYPE_REAL,
+  KAL_TYPE_INT64,
+  KAL_TYPE_BYTE,
+} KalDataType;
 
 /* A named array of a snapshot, replicated on every rank. */
 #define KAL_SNAPSHOT_RANK 3
 typedef struct {
-  const char *name;                         /* path in the file, as "history/loss" */
-  const char *meaning;                      /* long_name attribute, or NULL */
-  const char *units;                        /* units attribute, "1" where it has none */
+  const char *name;    /* path in the file, as "history/loss" */
+  const char *meaning; /* long_name attribute, or NULL */
+  const char *units;   /* units attribute, "1" where it has none */
   KalDataType type;
   PetscInt    ndims;
   PetscInt64  size[KAL_SNAPSHOT_RANK];
@@ -40,10 +47,10 @@ PETSC_EXTERN PetscErrorCode KalSnapshotReadInt(KalSnapshot, const char *, PetscI
 
 /* A dataset that is too large to be held: its rows are given block by block. */
 typedef struct _p_KalSnapshotTable *KalSnapshotTable;
-PETSC_EXTERN PetscErrorCode KalSnapshotTableBegin(KalSnapshot, const KalDataset *, KalSnapshotTable *);
-PETSC_EXTERN PetscErrorCode KalSnapshotTableWrite(KalSnapshotTable, PetscInt, const void *);
-PETSC_EXTERN PetscErrorCode KalSnapshotTableEnd(KalSnapshotTable *);
-PETSC_EXTERN PetscErrorCode KalSnapshotHolds(MPI_Comm, const char *, const char *, PetscBool *);
+PETSC_EXTERN PetscErrorCode         KalSnapshotTableBegin(KalSnapshot, const KalDataset *, KalSnapshotTable *);
+PETSC_EXTERN PetscErrorCode         KalSnapshotTableWrite(KalSnapshotTable, PetscInt, const void *);
+PETSC_EXTERN PetscErrorCode         KalSnapshotTableEnd(KalSnapshotTable *);
+PETSC_EXTERN PetscErrorCode         KalSnapshotHolds(MPI_Comm, const char *, const char *, PetscBool *);
 
 /* To look at a snapshot: what it holds, and plain files made from it (.h5, .hdf5, else NumPy's .npy) */
 PETSC_EXTERN PetscErrorCode KalSnapshotView(KalSnapshot, PetscViewer);

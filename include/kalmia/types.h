@@ -18,7 +18,7 @@
 #if PETSC_VERSION_LT(3, 23, 0)
 typedef PetscOptionItems *KalOptionItems;
 #else
-typedef PetscOptionItems KalOptionItems;
+typedef PetscOptionItems  KalOptionItems;
 #endif
 
 /* What MatShellSetOperation() takes. */
@@ -38,10 +38,17 @@ typedef struct _p_KalSnapshot     *KalSnapshot;
 typedef struct _p_KalRun          *KalRun;
 
 /* What became of a member in the forecast or observation of a cycle. */
-typedef enum { KAL_MEMBER_OK = 0, KAL_MEMBER_FAILED = 1, KAL_MEMBER_NONFINITE = 2 } KalMemberState;
+typedef enum {
+  KAL_MEMBER_OK        = 0,
+  KAL_MEMBER_FAILED    = 1,
+  KAL_MEMBER_NONFINITE = 2,
+} KalMemberState;
 typedef signed char KalStatus; /* a KalMemberState, one byte a member: travels as MPI_SIGNED_CHAR */
 
-typedef enum { KAL_DOUBLE = 0, KAL_SINGLE = 1 } KalPrecision;
+typedef enum {
+  KAL_DOUBLE = 0,
+  KAL_SINGLE = 1,
+} KalPrecision;
 PETSC_EXTERN const char *const KalPrecisions[];
 
 /* Errors that one rank finds and all must report: see KalCheckAll(). */
@@ -61,9 +68,9 @@ M*/
 
 /* An array that stands once a node, in a shared-memory window; every rank of the node sees it. */
 typedef struct {
-  void       *data;  /* the bytes, the same on every rank of the node */
+  void       *data; /* the bytes, the same on every rank of the node */
   PetscInt64  bytes;
-  MPI_Comm    node;  /* the ranks that share it */
+  MPI_Comm    node; /* the ranks that share it */
   PetscMPIInt noderank;
   MPI_Win     window;
 } KalShared;
@@ -81,7 +88,7 @@ typedef enum {
   KAL_DRAW_SHUFFLE      = 6,
   KAL_DRAW_INFLATION    = 7,
   KAL_DRAW_RECOVERY     = 8,
-  KAL_DRAW_TEST         = 9
+  KAL_DRAW_TEST         = 9,
 } KalDrawPurpose;
 typedef struct {
   PetscInt       seed;

@@ -12,9 +12,9 @@ static const struct {
   const char *name;
   KalCreate   create;
 } table[] = {
-  {KALANALYSISEKI,   KalAnalysisCreate_EKI  },
-  {KALANALYSISETKI,  KalAnalysisCreate_ETKI },
-  {KALANALYSISHABER, KalAnalysisCreate_Haber},
+    {KALANALYSISEKI,   KalAnalysisCreate_EKI  },
+    {KALANALYSISETKI,  KalAnalysisCreate_ETKI },
+    {KALANALYSISHABER, KalAnalysisCreate_Haber},
 };
 
 /*@

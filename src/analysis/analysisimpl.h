@@ -4,7 +4,12 @@
 
 #include <kalmia/analysis.h>
 
-typedef enum { KAL_SPACE_AUTO, KAL_SPACE_ENSEMBLE, KAL_SPACE_OBSERVATION, KAL_SPACE_MATRIXFREE } KalSpace;
+typedef enum {
+  KAL_SPACE_AUTO,
+  KAL_SPACE_ENSEMBLE,
+  KAL_SPACE_OBSERVATION,
+  KAL_SPACE_MATRIXFREE,
+} KalSpace;
 
 #define KAL_MOST_COPIES 2
 
@@ -44,10 +49,10 @@ typedef struct {
   PetscBool        affine; /* R = r 1' - A/scale */
   const KalStatus *status;
   KalSpace         space;
-  KalEnsemble      predictions; /* hold A after a matrix-free or observation-space build */
-  PetscReal        loss;        /* summed over the batch, at the mean prediction */
-  PetscReal        trace;       /* of S */
-  PetscReal        rr;          /* r'r */
+  KalEnsemble      predictions;           /* hold A after a matrix-free or observation-space build */
+  PetscReal        loss;                  /* summed over the batch, at the mean prediction */
+  PetscReal        trace;                 /* of S */
+  PetscReal        rr;                    /* r'r */
   PetscReal       *d, *diagonal, *misfit; /* N each: A'r, the diagonal of S, R_j'R_j */
   PetscReal       *S, *D, *P;             /* N x N, or NULL */
   PetscScalar     *A, *r, *R;             /* p x N, p, p x N in observation space, or NULL */

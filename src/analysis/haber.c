@@ -1,7 +1,11 @@
 /* The modified ensemble Kalman filter of Haber, Lucka and Ruthotto: fresh perturbations about one mean. */
 #include "analysisimpl.h"
 
-typedef enum { KAL_SCHEDULE_CONSTANT, KAL_SCHEDULE_COSINE, KAL_SCHEDULE_GEOMETRIC } KalSchedule;
+typedef enum {
+  KAL_SCHEDULE_CONSTANT,
+  KAL_SCHEDULE_COSINE,
+  KAL_SCHEDULE_GEOMETRIC,
+} KalSchedule;
 static const char *const Schedules[] = {"constant", "cosine", "geometric", "KalSchedule", "KAL_SCHEDULE_", NULL};
 
 #define KAL_MOST_STEPS 32
@@ -44,13 +48,13 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CheckSchedule(KalAnalysis analysis, const char *what, KalSchedule schedule, PetscReal final)
+static PetscErrorCode CheckSchedule(KalAnalysis analysis, const char *what, KalSchedule schedule, PetscReal end)
 {
   PetscFunctionBeginUser;
   if (schedule == KAL_SCHEDULE_CONSTANT) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(analysis->horizon > 0, analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_%s_schedule %s needs -analysis_schedule_cycles, the cycles it runs over: a restart that goes on for more cycles must not change it", what, Schedules[schedule]);
-  PetscCheck(final >= 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_%s_final %g: must not be negative", what, (double)final);
-  PetscCheck(schedule != KAL_SCHEDULE_GEOMETRIC || final > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_%s_final %g: a geometric schedule needs a positive final value", what, (double)final);
+  PetscCheck(end >= 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_%s_final %g: must not be negative", what, (double)end);
+  PetscCheck(schedule != KAL_SCHEDULE_GEOMETRIC || end > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_%s_final %g: a geometric schedule needs a positive final value", what, (double)end);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -74,12 +78,12 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscReal Scheduled(const KalAnalysis analysis, KalSchedule schedule, PetscReal start, PetscReal final, PetscInt cycle)
+static PetscReal Scheduled(const KalAnalysis analysis, KalSchedule schedule, PetscReal start, PetscReal end, PetscInt cycle)
 {
   const PetscReal t = schedule == KAL_SCHEDULE_CONSTANT ? 0.0 : PetscMin(1.0, (PetscReal)cycle / analysis->horizon);
 
-  if (schedule == KAL_SCHEDULE_COSINE) return final + (start - final) * 0.5 * (1.0 + PetscCosReal(PETSC_PI * t));
-  if (schedule == KAL_SCHEDULE_GEOMETRIC) return start * PetscPowReal(final / start, t);
+  if (schedule == KAL_SCHEDULE_COSINE) return end + (start - end) * 0.5 * (1.0 + PetscCosReal(PETSC_PI * t));
+  if (schedule == KAL_SCHEDULE_GEOMETRIC) return start * PetscPowReal(end / start, t);
   return start;
 }
 

@@ -81,7 +81,7 @@ static PetscErrorCode VectorSums(const KalPass *pass, PetscInt rows, PetscReal l
 
   PetscFunctionBeginUser;
   for (j = 0; j < N; j++) {
-    const PetscScalar *a = pass->anomalies + (size_t)j * rows;
+    const PetscScalar *a  = pass->anomalies + (size_t)j * rows;
     PetscReal          aa = 0.0, ar = 0.0;
 
     for (i = 0; i < rows; i++) {
@@ -232,7 +232,7 @@ static PetscErrorCode Unfold(KalPass *pass, const PetscReal *sums)
 /* Every rank gets A, r and, where they are no function of these, R: p < N, so no more than S would be. */
 static PetscErrorCode GatherObservationSpace(KalPass *pass, PetscInt wants)
 {
-  KalInnovation *in = pass->innovation;
+  KalInnovation *in      = pass->innovation;
   KalEnsemble    both[2] = {in->predictions, NULL};
   PetscInt       columns, i, j;
   PetscScalar   *all;
@@ -342,7 +342,7 @@ PetscErrorCode KalInnovationDestroy(KalInnovation *in)
 */
 PetscErrorCode KalInnovationNorm(const KalInnovation *in, PetscReal *norm)
 {
-  const size_t    NN = (size_t)in->N * in->N;
+  const size_t    NN  = (size_t)in->N * in->N;
   const PetscReal one = 1.0, zero = 0.0;
   PetscReal      *D = in->D, square = 0.0;
   PetscBLASInt    N, p;

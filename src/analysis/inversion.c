@@ -4,10 +4,10 @@
 */
 #include "inversion.h"
 
-static const char *const StepRules[] = {"fixed", "adaptive", "misfit", "KalStepRule", "KAL_STEP_", NULL};
-static const char *const Momentums[] = {"none", "constant", "nesterov", "KalMomentum", "KAL_MOMENTUM_", NULL};
+static const char *const StepRules[]    = {"fixed", "adaptive", "misfit", "KalStepRule", "KAL_STEP_", NULL};
+static const char *const Momentums[]    = {"none", "constant", "nesterov", "KalMomentum", "KAL_MOMENTUM_", NULL};
 static const char *const RedrawAbouts[] = {"mean", "member", "KalRedrawAbout", "KAL_REDRAW_", NULL};
-static const char *const Targets[] = {"optimum", "posterior", "KalTarget", "KAL_TARGET_", NULL};
+static const char *const Targets[]      = {"optimum", "posterior", "KalTarget", "KAL_TARGET_", NULL};
 
 /* "-<prefix>_<name>", in a buffer that the next call of the same slot overwrites */
 static const char *Option(const KalInversion *inv, const char *name)

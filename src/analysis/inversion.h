@@ -4,10 +4,24 @@
 
 #include "analysisimpl.h"
 
-typedef enum { KAL_STEP_FIXED, KAL_STEP_ADAPTIVE, KAL_STEP_MISFIT } KalStepRule;
-typedef enum { KAL_MOMENTUM_NONE, KAL_MOMENTUM_CONSTANT, KAL_MOMENTUM_NESTEROV } KalMomentum;
-typedef enum { KAL_REDRAW_MEAN, KAL_REDRAW_MEMBER } KalRedrawAbout;
-typedef enum { KAL_TARGET_OPTIMUM, KAL_TARGET_POSTERIOR } KalTarget;
+typedef enum {
+  KAL_STEP_FIXED,
+  KAL_STEP_ADAPTIVE,
+  KAL_STEP_MISFIT,
+} KalStepRule;
+typedef enum {
+  KAL_MOMENTUM_NONE,
+  KAL_MOMENTUM_CONSTANT,
+  KAL_MOMENTUM_NESTEROV,
+} KalMomentum;
+typedef enum {
+  KAL_REDRAW_MEAN,
+  KAL_REDRAW_MEMBER,
+} KalRedrawAbout;
+typedef enum {
+  KAL_TARGET_OPTIMUM,
+  KAL_TARGET_POSTERIOR,
+} KalTarget;
 
 typedef struct {
   char prefix[16]; /* of the options */
@@ -35,7 +49,11 @@ typedef struct {
   PetscBool perturbed;
 } KalInversion;
 
-enum { KAL_STATE_TIME = 0, KAL_STATE_THETA = 1, KAL_STATE_FACTOR = 2 };
+enum {
+  KAL_STATE_TIME   = 0,
+  KAL_STATE_THETA  = 1,
+  KAL_STATE_FACTOR = 2,
+};
 
 PETSC_INTERN PetscErrorCode KalInversionCreate(KalAnalysis, const char *prefix, KalInversion **);
 PETSC_INTERN PetscErrorCode KalInversionSetFromOptions(KalAnalysis, KalOptionItems);

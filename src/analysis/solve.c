@@ -29,8 +29,7 @@ PETSC_EXTERN void dsyevd_(const char *, const char *, const PetscBLASInt *, Pets
 @*/
 PetscErrorCode KalGetKernels(size_t length, char *name)
 {
-  union
-  {
+  union {
     void *object;
     char *(*core)(void);
     void (*gemm)(void);
@@ -101,21 +100,26 @@ typedef struct {
   PetscInt         N;
   PetscReal        shift;
   const PetscReal *v;
-  PetscScalar     *work;
+  PetscScalar     *work, *block; /* a product of a block's rows, and a contiguous copy of these */
 } KalOperator;
 
 static PetscErrorCode VisitProduct(void *ctx, const KalRows *rows, PetscReal *sums)
 {
-  KalOperator    *op  = (KalOperator *)ctx;
-  const PetscReal one = 1.0, zero = 0.0;
-  PetscBLASInt    count, N, ld, inc = 1;
+  KalOperator       *op  = (KalOperator *)ctx;
+  const PetscReal    one = 1.0, zero = 0.0;
+  const PetscScalar *A   = rows->x[0];
+  PetscBLASInt       count, N, inc = 1;
+  PetscInt           j;
 
   PetscFunctionBeginUser;
   PetscCall(PetscBLASIntCast(rows->count, &count));
   PetscCall(PetscBLASIntCast(op->N, &N));
-  PetscCall(PetscBLASIntCast(rows->ld[0], &ld));
-  PetscCallBLAS("BLASgemv", BLASgemv_("N", &count, &N, &one, rows->x[0], &ld, op->v, &inc, &zero, op->work, &inc));
-  PetscCallBLAS("BLASgemv", BLASgemv_("T", &count, &N, &one, rows->x[0], &ld, op->work, &inc, &zero, sums, &inc));
+  if (rows->ld[0] != rows->count) { /* dgemv, unlike dgemm, has other bits where 1 to 3 rows are contiguous (OpenBLAS): always make them so */
+    for (j = 0; j < op->N; j++) PetscCall(PetscArraycpy(op->block + (size_t)j * rows->count, A + (size_t)j * rows->ld[0], rows->count));
+    A = op->block;
+  }
+  PetscCallBLAS("BLASgemv", BLASgemv_("N", &count, &N, &one, A, &count, op->v, &inc, &zero, op->work, &inc));
+  PetscCallBLAS("BLASgemv", BLASgemv_("T", &count, &N, &one, A, &count, op->work, &inc, &zero, sums, &inc));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -191,13 +195,13 @@ PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, Pet
   PetscCall(PetscArrayzero(x, numbers));
   if (space == KAL_SPACE_MATRIXFREE) {
     PetscCall(KalEnsembleGetBlocks(rows, &block, NULL));
-    PetscCall(PetscMalloc1(block, &op.work));
+    PetscCall(PetscMalloc2(block, &op.work, (size_t)block * size, &op.block));
     PetscCall(MatCreateShell(PETSC_COMM_SELF, size, size, size, size, &op, &A));
     PetscCall(MatShellSetOperation(A, MATOP_MULT, (KalOperation)Multiply));
     PetscCall(MatSetOption(A, MAT_SYMMETRIC, PETSC_TRUE));
     PetscCall(SolveColumns(analysis, A, size, columns, b, x)); /* collective inside: never on one rank alone */
     PetscCall(MatDestroy(&A));
-    PetscCall(PetscFree(op.work));
+    PetscCall(PetscFree2(op.work, op.block));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   if (analysis->uniform || analysis->rank == 0) {
@@ -226,7 +230,7 @@ PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, Pet
 */
 PetscErrorCode KalInverseRoot(KalAnalysis analysis, PetscInt N, const PetscReal *S, PetscReal step, PetscReal *root)
 {
-  const size_t    NN = (size_t)N * N;
+  const size_t    NN  = (size_t)N * N;
   const PetscReal one = 1.0, zero = 0.0;
   PetscBLASInt    n, lwork = -1, liwork = -1, info = 0, isize;
   PetscReal      *V, *scaled, *value, *work, size;

@@ -4,10 +4,19 @@
 
 #include <kalmia/ensemble.h>
 
-typedef enum { KAL_KIND_STORED, KAL_KIND_GAUSSIAN, KAL_KIND_LINE, KAL_KIND_EXTRAPOLATED } KalKind;
+typedef enum {
+  KAL_KIND_STORED,
+  KAL_KIND_GAUSSIAN,
+  KAL_KIND_LINE,
+  KAL_KIND_EXTRAPOLATED,
+} KalKind;
 
 /* How much of the row means and the spread is known. */
-typedef enum { KAL_STATISTICS_NONE, KAL_STATISTICS_OWNED, KAL_STATISTICS_ALL } KalStatistics;
+typedef enum {
+  KAL_STATISTICS_NONE,
+  KAL_STATISTICS_OWNED,
+  KAL_STATISTICS_ALL,
+} KalStatistics;
 
 struct _p_KalEnsemble {
   MPI_Comm    comm;
@@ -42,9 +51,9 @@ struct _p_KalEnsemble {
   KalEnsemble        a, b;
 
   /* columns made for GetColumns() */
-  PetscScalar  *scratch, **pointers;
-  size_t        scratchsize;
-  PetscInt      npointers;
+  PetscScalar *scratch, **pointers;
+  size_t       scratchsize;
+  PetscInt     npointers;
 };
 
 PETSC_INTERN PetscErrorCode KalEnsembleBlock_Private(KalEnsemble, PetscInt, PetscInt *, PetscInt *);

@@ -9,10 +9,10 @@
 #include <Random123/philox.h>
 #pragma GCC diagnostic pop
 
-#define LARGEST_WORD ((PetscInt64)0xffffffff)
-#define LARGEST_INDEX ((PetscInt64)0x7fffffffffffffff)
+#define LARGEST_WORD     ((PetscInt64)0xffffffff)
+#define LARGEST_INDEX    ((PetscInt64)0x7fffffffffffffff)
 #define LARGEST_PERMUTED ((PetscInt64)1 << 62)
-#define PERMUTE_ROUNDS 10
+#define PERMUTE_ROUNDS   10
 
 /* Chunks drawn at once where the result is not what the kernel writes; the buffer stays in the first cache. */
 #define BUFFER_CHUNKS 32
@@ -211,13 +211,17 @@ PetscErrorCode KalDrawNormalSingle(KalKey key, PetscInt64 first, PetscInt64 coun
 /* One pass of the Feistel network over 2*bits bits; round r maps the right half h by word 0 of call {h, 2^31 + r}. */
 static uint64_t Feistel(const KalDrawStream *stream, int bits, uint64_t x)
 {
-  const philox4x32_key_t key  = {{stream->key[0], stream->key[1]}};
-  const uint32_t         mask = (uint32_t)(((uint64_t)1 << bits) - 1);
-  uint32_t               left = (uint32_t)(x >> bits), right = (uint32_t)x & mask;
+  const philox4x32_key_t key = {
+      {stream->key[0], stream->key[1]}
+  };
+  const uint32_t mask = (uint32_t)(((uint64_t)1 << bits) - 1);
+  uint32_t       left = (uint32_t)(x >> bits), right = (uint32_t)x & mask;
 
   for (uint32_t round = 0; round < PERMUTE_ROUNDS; round++) {
-    const philox4x32_ctr_t counter = {{right, 0x80000000u | round, stream->member, stream->cycle}};
-    const uint32_t         next    = left ^ (philox4x32(counter, key).v[0] & mask);
+    const philox4x32_ctr_t counter = {
+        {right, 0x80000000u | round, stream->member, stream->cycle}
+    };
+    const uint32_t next = left ^ (philox4x32(counter, key).v[0] & mask);
 
     left  = right;
     right = next;

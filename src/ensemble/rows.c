@@ -217,7 +217,7 @@ static PetscErrorCode StreamMessages(const KalStream *stream)
 
 static PetscErrorCode Stream(const KalStream *stream)
 {
-  KalEnsemble first = stream->ensemble[0];
+  KalEnsemble first   = stream->ensemble[0];
   PetscBool   inplace = PETSC_TRUE;
   PetscInt    e;
 
@@ -275,7 +275,7 @@ typedef struct {
 static PetscErrorCode VisitSum(void *ctx, const KalRows *rows)
 {
   KalSumming *summing = (KalSumming *)ctx;
-  PetscReal  *leaf = NULL;
+  PetscReal  *leaf    = NULL;
 
   PetscFunctionBeginUser;
   PetscCall(KalTreeLeaf(&summing->tree, &leaf));

@@ -139,7 +139,7 @@ PetscErrorCode KalEnsembleGetMean(KalEnsemble ensemble, const PetscScalar **mean
 @*/
 PetscErrorCode KalEnsembleGetSpread(KalEnsemble ensemble, PetscReal *spread)
 {
-  KalEnsemble     e = ensemble;
+  KalEnsemble     e      = ensemble;
   const PetscReal factor = (PetscReal)e->n * PetscMax(1, e->N - 1);
   PetscReal       square = 0.0;
   PetscInt        i;

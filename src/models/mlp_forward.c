@@ -25,7 +25,7 @@
 PETSC_EXTERN void KAL_SGEMM(const char *, const char *, const PetscBLASInt *, const PetscBLASInt *, const PetscBLASInt *, const float *, const float *, const PetscBLASInt *, const float *, const PetscBLASInt *, const float *, float *, const PetscBLASInt *);
 
 /* Numbers of a cache line of the smaller type; pieces of the work space start on lines. */
-#define LINE 16
+#define LINE       16
 #define ROUNDED(n) (((PetscInt64)(n) + LINE - 1) / LINE * LINE)
 
 /* Numbers of a member behind its first weights: the first biases and the further layers. */
@@ -121,17 +121,17 @@ static inline double SigmoidDouble(double x)
 #define WIDER
 #endif
 
-#define REAL float
+#define REAL    float
 #define NAME(x) x##Single
-#define GEMM KAL_SGEMM
-#define TANH TanhSingle
+#define GEMM    KAL_SGEMM
+#define TANH    TanhSingle
 #define SIGMOID SigmoidSingle
 #include <models/mlp_kernels.h>
 
-#define REAL double
+#define REAL    double
 #define NAME(x) x##Double
-#define GEMM BLASgemm_
-#define TANH tanh
+#define GEMM    BLASgemm_
+#define TANH    tanh
 #define SIGMOID SigmoidDouble
 #include <models/mlp_kernels.h>
 

@@ -4,16 +4,18 @@
 
 #include <models/modelimpl.h>
 
-#define KAL_MLP_LAYERS 64         /* most layers of weights */
-#define KAL_MLP_BLOCK_UNITS 256   /* a member block's first product has at least so many columns, ... */
-#define KAL_MLP_BLOCK_MAX 16      /* ... if that takes no more members than this */
+#define KAL_MLP_LAYERS        64  /* most layers of weights */
+#define KAL_MLP_BLOCK_UNITS   256 /* a member block's first product has at least so many columns, ... */
+#define KAL_MLP_BLOCK_MAX     16  /* ... if that takes no more members than this */
 #define KAL_MLP_BLOCK_SAMPLES 512 /* rows of the products */
 
-typedef enum { KAL_RELU,
-               KAL_TANH,
-               KAL_SIGMOID,
-               KAL_HEAVISIDE,
-               KAL_LINEAR } KalActivation;
+typedef enum {
+  KAL_RELU,
+  KAL_TANH,
+  KAL_SIGMOID,
+  KAL_HEAVISIDE,
+  KAL_LINEAR,
+} KalActivation;
 
 typedef struct {
   PetscInt      layers;                     /* of weights, at least 1 */

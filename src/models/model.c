@@ -11,7 +11,8 @@ static struct {
   char name[KAL_MODEL_NAME];
   PetscErrorCode (*create)(KalModel);
 } types[KAL_MODEL_TYPES] = {
-    {KALMODELMLP, KalModelCreate_MLP}};
+    {KALMODELMLP, KalModelCreate_MLP}
+};
 
 /* The names in the table, separated by spaces. */
 static PetscErrorCode ListTypes(size_t size, char *text)

@@ -18,7 +18,7 @@ typedef enum {
   KAL_ELEMENT_INT64,
   KAL_ELEMENT_FLOAT32,
   KAL_ELEMENT_FLOAT64,
-  KAL_ELEMENTS
+  KAL_ELEMENTS,
 } KalElement;
 
 /* What a reader knows of a table before it reads it. */
@@ -113,11 +113,11 @@ PETSC_INTERN PetscErrorCode KalDataDestroy(KalData *);
 PETSC_INTERN void           KalShapeSet(KalShape *, KalElement, PetscInt, const unsigned long long *, const char *, KalFault *);
 
 PETSC_INTERN PetscBool KalIdxIs(const char *);
-PETSC_INTERN void KalIdxShape(const char *, KalShape *, KalFault *);
-PETSC_INTERN void KalIdxRead(const char *, const KalShape *, void *, KalFault *);
-PETSC_INTERN void KalHdf5Shape(const char *, const char *, KalShape *, KalFault *);
-PETSC_INTERN void KalHdf5Read(const char *, const char *, const KalShape *, void *, KalFault *);
-PETSC_INTERN void KalHdf5Holds(const char *, const char *, PetscBool *, KalFault *);
+PETSC_INTERN void      KalIdxShape(const char *, KalShape *, KalFault *);
+PETSC_INTERN void      KalIdxRead(const char *, const KalShape *, void *, KalFault *);
+PETSC_INTERN void      KalHdf5Shape(const char *, const char *, KalShape *, KalFault *);
+PETSC_INTERN void      KalHdf5Read(const char *, const char *, const KalShape *, void *, KalFault *);
+PETSC_INTERN void      KalHdf5Holds(const char *, const char *, PetscBool *, KalFault *);
 
 /* normalize.c */
 PETSC_INTERN PetscErrorCode KalObservationsNormalize(KalObservations);

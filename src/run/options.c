@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Options that PETSc looks up later than a run's set-up, or that are not part of a run's description. */
-static const char *const Tolerated[] = {"options_", "log_", "malloc", "memory_view", "on_error", "objects_", "nox", "no_signal", "checkstack", "fp_trap", "help", "version", "info", "mat_", "vec_", "viewer_", "analysis_ksp_", "analysis_pc_", "analysis_mat_", NULL};
+static const char *const Tolerated[]  = {"options_", "log_", "malloc", "memory_view", "on_error", "objects_", "nox", "no_signal", "checkstack", "fp_trap", "help", "version", "info", "mat_", "vec_", "viewer_", "analysis_ksp_", "analysis_pc_", "analysis_mat_", NULL};
 static const char *const Unrecorded[] = {"restart", "run_dry", "options_", "log_", "help", "version", "info", "malloc", "on_error", "run_progress", "nox", "no_signal", "fp_trap", "ensemble_initial", NULL};
 
 static PetscBool Begins(const char *name, const char *const list[])
@@ -79,7 +79,7 @@ PetscErrorCode KalOptionsRestore(const char *text)
 PetscErrorCode KalOptionsRefuseUnknown(MPI_Comm comm)
 {
   char   **names, **values, list[1024] = "";
-  PetscInt left, i, unknown = 0;
+  PetscInt left, i, unknown            = 0;
 
   PetscFunctionBeginUser;
   PetscCall(PetscOptionsLeftGet(NULL, &left, &names, &values));

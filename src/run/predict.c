@@ -146,12 +146,12 @@ PetscErrorCode KalRunLoad(KalRun run, const char *snapshot, const char *data)
 
 /* A block of samples: what is predicted of it, and the scores so far. */
 typedef struct {
-  KalRun           run;
-  KalDataSet       set;
-  PetscBool        targets;
-  KalBatch         batch;
-  PetscScalar     *mean, *spread, *ofmean; /* samples x outputs */
-  PetscInt64      *class;
+  KalRun       run;
+  KalDataSet   set;
+  PetscBool    targets;
+  KalBatch     batch;
+  PetscScalar *mean, *spread, *ofmean; /* samples x outputs */
+  PetscInt64 *class;
   PetscReal        ensemblesums[KAL_SCORE_SUMS], meansums[KAL_SCORE_SUMS];
   KalSnapshotTable table[4];
 } KalPrediction;
@@ -194,9 +194,9 @@ static PetscErrorCode PredictEnsemble(KalPrediction *p)
 /* The mean network; one rank runs it, in turn. */
 static PetscErrorCode PredictMean(KalPrediction *p, PetscInt block)
 {
-  KalRun             run   = p->run;
-  const PetscInt     count = p->batch.samples * run->outputs;
-  const PetscMPIInt  root  = (PetscMPIInt)(block % run->size);
+  KalRun             run    = p->run;
+  const PetscInt     count  = p->batch.samples * run->outputs;
+  const PetscMPIInt  root   = (PetscMPIInt)(block % run->size);
   KalStatus          status = KAL_MEMBER_OK;
   const PetscScalar *mean;
   PetscScalar       *column[1], *y;
@@ -285,13 +285,16 @@ static PetscErrorCode BeginTables(KalPrediction *p, PetscInt samples, KalSnapsho
   static const char *const names[]       = {"mean", "spread", "prediction_of_mean"};
   static const char *const probability[] = {"probabilities, averaged over the members", "standard deviation of the probabilities over the members", "probabilities that the mean network predicts"};
   static const char *const output[]      = {"outputs, averaged over the members", "standard deviation of the outputs over the members", "outputs that the mean network predicts"};
-  const KalDataset         class         = {.name = "class", .meaning = "class with the largest averaged prediction", .units = "1", .type = KAL_TYPE_INT64, .ndims = 1, .size = {samples}, .dimension = {"sample"}};
-  KalLossType              loss;
+  const KalDataset class                 = {.name = "class", .meaning = "class with the largest averaged prediction", .units = "1", .type = KAL_TYPE_INT64, .ndims = 1, .size = {samples}, .dimension = {"sample"}};
+  KalLossType loss;
 
   PetscFunctionBeginUser;
   PetscCall(KalObservationsGetLoss(p->run->observations, &loss, NULL, NULL));
   for (int t = 0; t < 3; t++) {
-    const KalDataset dataset = {.name = names[t], .meaning = loss == KAL_LOSS_CROSS_ENTROPY ? probability[t] : output[t], .units = "1", .type = KAL_TYPE_REAL, .ndims = 2, .size = {samples, p->run->outputs}, .dimension = {"sample", "output"}};
+    const KalDataset dataset = {
+        .name = names[t], .meaning = loss == KAL_LOSS_CROSS_ENTROPY ? probability[t] : output[t], .units = "1", .type = KAL_TYPE_REAL, .ndims = 2, .size = {samples,  p->run->outputs},
+                               .dimension = {"sample", "output"       }
+    };
 
     PetscCall(KalSnapshotTableBegin(file, &dataset, &p->table[t]));
   }

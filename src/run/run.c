@@ -206,7 +206,8 @@ static PetscErrorCode NounsFromOptions(KalRun run)
   if (!run->dry) PetscCall(observations);
   analysis = KalAnalysisSetFromOptions(run->analysis);
   if (!run->dry) PetscCall(analysis);
-  run->error = model ? model : observations ? observations : analysis;
+  run->error = model ? model : observations ? observations
+                                            : analysis;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -21,7 +21,7 @@ typedef enum {
   KAL_HISTORY_FORECAST,
   KAL_HISTORY_OBSERVE,
   KAL_HISTORY_ANALYSIS,
-  KAL_HISTORY_COLUMNS
+  KAL_HISTORY_COLUMNS,
 } KalHistoryColumn;
 
 typedef struct {
@@ -41,12 +41,12 @@ struct _p_KalRun {
   KalAnalysis     analysis;
   KalNeeds        needs;
   /* options */
-  PetscInt  N, cycles, seed, monitorevery, evaluateevery, survivors, snapshotevery, snapshotkeep;
-  PetscBool dry, evaluateensemble;
-  PetscErrorCode error; /* of the options, where a dry run goes on to find more */
-  PetscInt  progress; /* -1: where standard error is a terminal */
-  PetscReal initialspread;
-  char      snapshotpath[PETSC_MAX_PATH_LEN], restart[PETSC_MAX_PATH_LEN], initial[PETSC_MAX_PATH_LEN];
+  PetscInt       N, cycles, seed, monitorevery, evaluateevery, survivors, snapshotevery, snapshotkeep;
+  PetscBool      dry, evaluateensemble;
+  PetscErrorCode error;    /* of the options, where a dry run goes on to find more */
+  PetscInt       progress; /* -1: where standard error is a terminal */
+  PetscReal      initialspread;
+  char           snapshotpath[PETSC_MAX_PATH_LEN], restart[PETSC_MAX_PATH_LEN], initial[PETSC_MAX_PATH_LEN];
   /* what is run */
   PetscInt     n, outputs, batches; /* state entries, numbers a sample's prediction has, cycles in an epoch */
   KalEnsemble  ensemble, copy[KAL_RUN_COPIES];
@@ -55,24 +55,36 @@ struct _p_KalRun {
   KalEnsemble  predictions[KAL_RUN_SLOTS];
   PetscInt     nextslot;
   KalStatus   *status;
-  PetscInt     points;    /* length of status */
+  PetscInt     points;     /* length of status */
   KalStatus   *laststatus; /* of the N members in the last cycle */
   /* where it stands */
-  PetscInt  cycle; /* cycles done */
-  PetscBool stopped, resumed;
-  PetscBool labelled; /* of a run that was loaded to predict: it was trained on class labels */
-  char     *result;
+  PetscInt   cycle; /* cycles done */
+  PetscBool  stopped, resumed;
+  PetscBool  labelled; /* of a run that was loaded to predict: it was trained on class labels */
+  char      *result;
   PetscReal *history[KAL_HISTORY_COLUMNS];
   PetscInt   historysize, reported;
   double     started, seconds[3], spent; /* forecast, observe, analysis of the cycle in hand */
 };
 
 /* Events of -log_view */
-typedef enum { KAL_EVENT_FORECAST, KAL_EVENT_OBSERVE, KAL_EVENT_TELL, KAL_EVENT_UPDATE, KAL_EVENT_SCORE, KAL_EVENT_SNAPSHOT, KAL_EVENTS } KalEvent;
-PETSC_INTERN PetscLogEvent KalRunEvents[KAL_EVENTS];
+typedef enum {
+  KAL_EVENT_FORECAST,
+  KAL_EVENT_OBSERVE,
+  KAL_EVENT_TELL,
+  KAL_EVENT_UPDATE,
+  KAL_EVENT_SCORE,
+  KAL_EVENT_SNAPSHOT,
+  KAL_EVENTS,
+} KalEvent;
+PETSC_INTERN PetscLogEvent  KalRunEvents[KAL_EVENTS];
 PETSC_INTERN PetscErrorCode KalRunEventsRegister(void);
 
-enum { KAL_SECONDS_FORECAST, KAL_SECONDS_OBSERVE, KAL_SECONDS_ANALYSIS };
+enum {
+  KAL_SECONDS_FORECAST,
+  KAL_SECONDS_OBSERVE,
+  KAL_SECONDS_ANALYSIS,
+};
 
 typedef struct {
   KalScore  mean, ensemble;

@@ -109,8 +109,8 @@ static PetscErrorCode DryRun(KalRun run)
   if (data) run->batches = 1;
   if (model) run->n = 1; /* the method's own options can be looked at all the same */
   analysis = SetUpAnalysis(run);
-  options = CheckOptions(run);
-  path    = CheckSnapshotPath(run);
+  options  = CheckOptions(run);
+  path     = CheckSnapshotPath(run);
   PetscCall(run->error);
   PetscCall(data);
   PetscCall(model);

@@ -141,8 +141,10 @@ static PetscErrorCode WriteDigests(KalSnapshot snap, const char *name, PetscInt 
 @*/
 PetscErrorCode KalSnapshotWriteMembers(KalSnapshot snap, const char *name, const char *meaning, KalEnsemble ens)
 {
-  char      text[KAL_SNAPSHOT_TEXT] = "";
-  KalItem   item                    = {.name = name, .meaning = meaning, .units = "1", .type = H5T_IEEE_F64LE, .ndims = 2, .dimension = {"member", "state"}};
+  char    text[KAL_SNAPSHOT_TEXT] = "";
+  KalItem item                    = {
+                         .name = name, .meaning = meaning, .units = "1", .type = H5T_IEEE_F64LE, .ndims = 2, .dimension = {"member", "state"}
+  };
   Rounds    rounds;
   PetscBool stored;
   PetscInt  n, N;

@@ -13,16 +13,16 @@
 #error "A snapshot's checksums are of little-endian numbers: this machine is not supported"
 #endif
 
-#define KAL_SNAPSHOT_TEXT 1024                   /* longest message; as KalCheckAll() carries it */
-#define KAL_SNAPSHOT_BLOCK ((hsize_t)32 << 20)   /* bytes that a rank moves in one call */
-#define KAL_SNAPSHOT_ALIGN ((hsize_t)1 << 20)    /* datasets from this size on start on a multiple of it */
+#define KAL_SNAPSHOT_TEXT    1024                /* longest message; as KalCheckAll() carries it */
+#define KAL_SNAPSHOT_BLOCK   ((hsize_t)32 << 20) /* bytes that a rank moves in one call */
+#define KAL_SNAPSHOT_ALIGN   ((hsize_t)1 << 20)  /* datasets from this size on start on a multiple of it */
 #define KAL_SNAPSHOT_COMPACT ((hsize_t)16 << 10) /* datasets up to this size lie in their checksummed header */
-#define KAL_SNAPSHOT_NAME 256                    /* longest name of a dataset, with its end */
-#define KAL_FORMAT "kalmia_format"               /* root attribute: KAL_SNAPSHOT_VERSION */
-#define KAL_CHECKSUM "checksum"                  /* attribute: XXH64 of a dataset's bytes */
-#define KAL_COMPANION "_checksum"                /* behind a dataset's name: one XXH64 a member */
-#define KAL_SCALES "kalmia_scales"               /* root attribute: first byte, bytes and XXH64 of the part with the dimension scales */
-#define KAL_NOT_A_VARIABLE "This is a netCDF dimension but not a netCDF variable. "
+#define KAL_SNAPSHOT_NAME    256                 /* longest name of a dataset, with its end */
+#define KAL_FORMAT           "kalmia_format"     /* root attribute: KAL_SNAPSHOT_VERSION */
+#define KAL_CHECKSUM         "checksum"          /* attribute: XXH64 of a dataset's bytes */
+#define KAL_COMPANION        "_checksum"         /* behind a dataset's name: one XXH64 a member */
+#define KAL_SCALES           "kalmia_scales"     /* root attribute: first byte, bytes and XXH64 of the part with the dimension scales */
+#define KAL_NOT_A_VARIABLE   "This is a netCDF dimension but not a netCDF variable. "
 
 /* A dataset that is written: the file keeps what `type` says, byte for byte. */
 typedef struct {
@@ -71,12 +71,12 @@ typedef struct {
 } KalBox;
 
 /* Does `call`; where it fails, puts what was tried and HDF5's reason into `text` and goes to `done`. */
-#define KalH5(text, call, ...)        \
-  do {                                \
-    if ((call) < 0) {                 \
+#define KalH5(text, call, ...) \
+  do { \
+    if ((call) < 0) { \
       KalH5Text((text), __VA_ARGS__); \
-      goto done;                      \
-    }                                 \
+      goto done; \
+    } \
   } while (0)
 
 /* hdf5.c: local steps; a message in `text` (KAL_SNAPSHOT_TEXT bytes) where one failed */

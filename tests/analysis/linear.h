@@ -213,6 +213,7 @@ static inline PetscErrorCode TwinEvaluate(Twin *twin, KalEnsemble points, KalEns
   PetscCall(KalEnsembleSetFromOptions(*predictions));
   PetscCall(KalEnsembleSetUp(*predictions));
   PetscCall(KalEnsembleGetOwnershipRange(points, &first, &last));
+  for (j = 0; j < N; j++) status[j] = KAL_MEMBER_OK;
   for (j = first; j < last; j++) {
     PetscCall(KalEnsembleGetMember(*predictions, j, &y));
     PetscCall(KalEnsembleGetColumns(points, j, 1, &columns));
@@ -224,7 +225,9 @@ static inline PetscErrorCode TwinEvaluate(Twin *twin, KalEnsemble points, KalEns
     PetscCall(KalEnsembleGetMember(points, j, &x));
     for (i = 0; i < twin->n; i++) x[i] = NAN;
   }
-  for (j = 0; j < N; j++) status[j] = !twin->asked && Fails(&twin->problem, j) ? (j % 2 ? KAL_MEMBER_FAILED : KAL_MEMBER_NONFINITE) : KAL_MEMBER_OK;
+  for (j = 0; j < N && !twin->asked; j++) {
+    if (Fails(&twin->problem, j)) status[j] = j % 2 ? KAL_MEMBER_FAILED : KAL_MEMBER_NONFINITE;
+  }
   PetscCall(KalEnsembleChanged(*predictions));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
