@@ -8,6 +8,11 @@
 static const char *const Tolerated[]  = {"options_", "log_", "malloc", "memory_view", "on_error", "objects_", "nox", "no_signal", "checkstack", "fp_trap", "help", "version", "info", "mat_", "vec_", "viewer_", "analysis_ksp_", "analysis_pc_", "analysis_mat_", NULL};
 static const char *const Unrecorded[] = {"restart", "run_dry", "options_", "log_", "help", "version", "info", "malloc", "on_error", "run_progress", "nox", "no_signal", "fp_trap", "ensemble_initial", NULL};
 
+/* Options of ours that may stand without a value: they are true then. */
+static const char *const Flags[] = {"run_dry", "run_evaluate_ensemble", "haber_antithetic", "mlp_prior_center", NULL};
+/* What options of ours begin with; a model of a user's may have others. */
+static const char *const Ours[] = {"run_", "ensemble_", "snapshot_", "observations_", "model_", "mlp_", "analysis_", "eki_", "etki_", "haber_", "restart", NULL};
+
 static PetscBool Begins(const char *name, const char *const list[])
 {
   PetscInt i;
@@ -71,8 +76,24 @@ PetscErrorCode KalOptionsRestore(const char *text)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* An option that stands without its value would be passed over in silence. */
+static PetscErrorCode RefuseBare(MPI_Comm comm)
+{
+  char *all, *word, *next, *rest = NULL, bare[256] = "";
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsGetAll(NULL, &all));
+  for (word = strtok_r(all, " \n", &rest); word && !bare[0]; word = next) {
+    next = strtok_r(NULL, " \n", &rest);
+    if (IsName(word) && (!next || IsName(next)) && Begins(word + 1, Ours) && !Begins(word + 1, Tolerated) && !Begins(word + 1, Flags)) PetscCall(PetscStrncpy(bare, word, sizeof bare));
+  }
+  PetscCall(PetscFree(all));
+  PetscCheck(!bare[0], comm, PETSC_ERR_ARG_WRONG, "%s stands without a value; -help says what it takes", bare);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
-  KalOptionsRefuseUnknown - An error that names every option nobody asked for
+  KalOptionsRefuseUnknown - An error that names every option nobody asked for, or one that lacks its value
 
   Collective. Called when all nouns are set up.
 */
@@ -90,6 +111,7 @@ PetscErrorCode KalOptionsRefuseUnknown(MPI_Comm comm)
   }
   PetscCall(PetscOptionsLeftRestore(NULL, &left, &names, &values));
   PetscCheck(!unknown, comm, PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown option%s %s: no part of this run takes %s; look it up with -help, mind that options of a type (-eki_..., -haber_..., -mlp_...) hold for that type alone", unknown > 1 ? "s" : "", list, unknown > 1 ? "them" : "it");
+  PetscCall(RefuseBare(comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -108,11 +130,74 @@ static PetscErrorCode TakeFiles(int *argc, char **argv, PetscInt *count, char *f
   return PETSC_SUCCESS;
 }
 
+/* Whether the error at hand was raised on every rank: then all can end MPI in good order. */
+static PetscBool everywhere;
+/* Where an error's text goes while a caller wants to say more about it than PETSc does; else NULL. */
+static char  *kept;
+static size_t keptsize;
+
+/* Which options have a value that PETSc refuses: it names the value alone. */
+static void NameOptions(const char *text, size_t size, char *names)
+{
+  static const char *const before[] = {"Newly set value ", "Input string "};
+  char                    *all, *word, *name = NULL, *rest = NULL;
+  size_t                   i, length;
+
+  names[0] = '\0';
+  for (i = 0; i < PETSC_STATIC_ARRAY_LENGTH(before) && strncmp(text, before[i], strlen(before[i])); i++);
+  if (i == PETSC_STATIC_ARRAY_LENGTH(before) || PetscOptionsGetAll(NULL, &all)) return;
+  text += strlen(before[i]);
+  length = strcspn(text, " ");
+  for (word = strtok_r(all, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest)) {
+    if (IsName(word)) name = word;
+    else if (name && strlen(word) == length && !strncmp(word, text, length)) (void)snprintf(names + strlen(names), size - strlen(names), "%s%s %s", names[0] ? " or " : " of ", name, word);
+  }
+  (void)PetscFree(all);
+}
+
+/* Options are the same on every rank, and so are PETSc's complaints about them. */
+static PetscBool IsOfOptions(const char *function)
+{
+  return (PetscBool)(function && (!strncmp(function, "PetscOptions", 12) || !strncmp(function, "PetscParseLayerYAML", 19)));
+}
+
+static PetscErrorCode KalError(MPI_Comm comm, int line, const char *function, const char *file, PetscErrorCode code, PetscErrorType type, const char *text, void *ctx)
+{
+  PetscMPIInt rank = 0, size = 1, world = 0, all = 1;
+  char        names[512];
+
+  (void)line;
+  (void)file;
+  (void)ctx;
+  if (type != PETSC_ERROR_INITIAL) return code;
+  if (!text) text = "unknown";
+  if (kept) {
+    (void)PetscStrncpy(kept, text, keptsize);
+    return code;
+  }
+  if (comm != MPI_COMM_NULL) {
+    (void)MPI_Comm_rank(comm, &rank);
+    (void)MPI_Comm_size(comm, &size);
+  }
+  (void)MPI_Comm_rank(PETSC_COMM_WORLD, &world);
+  (void)MPI_Comm_size(PETSC_COMM_WORLD, &all);
+  everywhere = (PetscBool)(size == all || IsOfOptions(function));
+  if (IsOfOptions(function)) {
+    NameOptions(text, sizeof names, names);
+    if (world == 0) (void)fprintf(stderr, "kalmia: error: %s%s; -help says what is allowed\n", text, names);
+  } else if (size > 1 || world == 0) {
+    if (rank == 0) (void)fprintf(stderr, "kalmia: error: %s\n", text);
+  } else (void)fprintf(stderr, "kalmia: error on rank %d: %s\n", world, text);
+  (void)fflush(stderr);
+  return code;
+}
+
 static PetscErrorCode ReadFile(const char *file)
 {
-  PetscBool   exists;
-  PetscMPIInt rank;
-  char        text[PETSC_MAX_PATH_LEN + 128] = "";
+  PetscErrorCode error;
+  PetscBool      exists;
+  PetscMPIInt    rank;
+  char           text[PETSC_MAX_PATH_LEN + 128] = "", why[512] = "";
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
@@ -121,34 +206,12 @@ static PetscErrorCode ReadFile(const char *file)
     if (!exists) PetscCall(PetscSNPrintf(text, sizeof text, "Option file %s is not there or cannot be read", file));
   }
   KalCheckAll(PETSC_COMM_WORLD, PETSC_ERR_FILE_OPEN, text);
-  PetscCall(PetscOptionsInsertFile(PETSC_COMM_WORLD, NULL, file, PETSC_TRUE));
+  kept     = why;
+  keptsize = sizeof why;
+  error    = PetscOptionsInsertFile(PETSC_COMM_WORLD, NULL, file, PETSC_TRUE);
+  kept     = NULL;
+  PetscCheck(!error, PETSC_COMM_WORLD, PETSC_ERR_FILE_UNEXPECTED, "Option file %s cannot be understood (%s): check its form, YAML for a name that ends in .yaml or .yml, else a line `-option value` each", file, why);
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Whether the error at hand was raised on every rank: then all can end MPI in good order. */
-static PetscBool everywhere;
-
-static PetscErrorCode KalError(MPI_Comm comm, int line, const char *function, const char *file, PetscErrorCode code, PetscErrorType type, const char *text, void *ctx)
-{
-  PetscMPIInt rank = 0, size = 1, world = 0, all = 1;
-
-  (void)line;
-  (void)function;
-  (void)file;
-  (void)ctx;
-  if (type != PETSC_ERROR_INITIAL) return code;
-  if (comm != MPI_COMM_NULL) {
-    (void)MPI_Comm_rank(comm, &rank);
-    (void)MPI_Comm_size(comm, &size);
-  }
-  (void)MPI_Comm_rank(PETSC_COMM_WORLD, &world);
-  (void)MPI_Comm_size(PETSC_COMM_WORLD, &all);
-  everywhere = (PetscBool)(size == all);
-  if (size > 1 || world == 0) {
-    if (rank == 0) (void)fprintf(stderr, "kalmia: error: %s\n", text ? text : "unknown");
-  } else (void)fprintf(stderr, "kalmia: error on rank %d: %s\n", world, text ? text : "unknown");
-  (void)fflush(stderr);
-  return code;
 }
 
 /*@C

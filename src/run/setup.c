@@ -3,10 +3,14 @@
 
 static PetscErrorCode SetUpObservations(KalRun run, PetscInt *inputs, PetscInt *outputs)
 {
+  PetscBool labels;
+
   PetscFunctionBeginUser;
   PetscCall(KalObservationsSetSeed(run->observations, run->seed));
   PetscCall(KalObservationsSetUp(run->observations));
   PetscCall(KalObservationsGetSizes(run->observations, KAL_SET_TRAIN, NULL, inputs, outputs));
+  PetscCall(KalObservationsGetTargets(run->observations, KAL_SET_TRAIN, NULL, &labels));
+  if (labels) *outputs = 0; /* there may be more classes than occur; labels are held against the model's outputs */
   PetscCall(KalObservationsGetCycle(run->observations, NULL, &run->batches));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

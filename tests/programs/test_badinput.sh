@@ -130,7 +130,7 @@ baddata "missing file" none.h5 "-observations_path none.h5 does not exist"
 baddata "no HDF5 file" plain.txt "plain.txt is no HDF5 file"
 baddata "HDF5 cut short" cut.h5 "cut.h5"
 baddata "NaN" nan.h5 "/x of nan.h5 holds NaN in sample 7, number 3"
-baddata "label out of range" label.h5 "label"
+baddata "label out of range" label.h5 "The label of sample 5 (from 0) in the training set is 9; with 4 outputs, labels from 0 to 3 are allowed"
 baddata "negative label" minus.h5 "The label of sample 11 (from 0) in /y of minus.h5 is -2"
 baddata "no targets" noy.h5 "has no data set /y"
 baddata "no targets of the test set" notesty.h5 "has /x_test but no /y_test"
@@ -145,7 +145,7 @@ baddata "IDX with wrong magic" idx-magic "its magic number is 0x01020803"
 baddata "IDX of an unknown type" idx-type "has type 0x07"
 baddata "IDX with wrong sizes" idx-size "idx-size/train-images-idx3-ubyte"
 baddata "IDX with other counts" idx-counts "400 samples in idx-counts/train-images-idx3-ubyte but 396"
-baddata "IDX with a label out of range" idx-label "label"
+baddata "IDX with a label out of range" idx-label "The label of sample 3 (from 0) in the training set is 7"
 baddata "gzip cut short" idx-gzcut "is cut short"
 baddata "gzip damaged" idx-gzflip "idx-gzflip/train-labels-idx1-ubyte.gz is corrupt"
 baddata "IDX labels missing" idx-missing "has no train-labels-idx1-ubyte"
@@ -155,49 +155,52 @@ refuse "targets for labels" "The loss cross-entropy needs class labels" $base -m
 
 # Sizes
 bad "layers that do not fit the inputs" "-mlp_layers begins with 21 but the data have 20 inputs" -mlp_layers 21,7,4
-bad "layers that do not fit the classes" "-mlp_layers ends with 3 but the data have 4 outputs" -mlp_layers 20,7,3
+# shellcheck disable=SC2086
+refuse "layers that do not fit the targets" "-mlp_layers ends with 4 but the data have 3 outputs" $base $layers -observations_path regression.h5
+bad "layers that do not fit the classes" "with 3 outputs, labels from 0 to 2 are allowed; give the model 4 outputs" -mlp_layers 20,7,3
 # shellcheck disable=SC2086
 refuse "no layers" "give -mlp_layers" $base $data
 bad "a layer of no width" "-mlp_layers has a layer of width 0" -mlp_layers 20,0,4
 bad "a layer of negative width" "-mlp_layers has a layer of width -5" -mlp_layers 20,-5,4
 bad "more weights than can be counted" "-mlp_layers makes more than" -mlp_layers 20,60000,60000,4
 bad "one member" "needs at least 2" -ensemble_size 1
-bad "a negative number of members" "-3" -ensemble_size -3
+bad "a negative number of members" "of -ensemble_size -3" -ensemble_size -3
 bad "more survivors than members" "-run_survivors 99: there are only 13 members" -run_survivors 99
 bad "a negative number of cycles" "-run_cycles -1: must not be negative" -run_cycles -1
 bad "a negative batch" "-observations_batch -7 is negative" -observations_batch -7
 bad "more samples than there are" "-observations_samples 1000 asks for more samples than the training set has (400)" -observations_samples 1000
 
 # Values of options
-bad "a word for a whole number" "abc" -run_cycles abc
-bad "a word for a number" "abc" -etki_step abc
-bad "a number that is not whole" "7.5" -ensemble_size 7.5
-bad "no value" "-run_seed" -run_seed
-bad "a step of zero" "-etki_step 0: the time step must be positive" -etki_step 0
+bad "a word for a whole number" "of -run_cycles abc" -run_cycles abc
+bad "a word for a number" "of -etki_step abc" -etki_step abc
+bad "a number that is not whole" "of -ensemble_size 7.5" -ensemble_size 7.5
+bad "no value" "-run_seed stands without a value" -run_seed
+bad "no path" "-snapshot_path stands without a value" -snapshot_path -run_seed 3
+bad "a step of zero" "-etki_step 0.: the time step must be positive" -etki_step 0
 bad "a step that is NaN" "nan" -etki_step nan
-bad "a noise of zero" "-observations_noise 0 is a variance" -observations_noise 0
+bad "a noise of zero" "-observations_noise 0. is a variance" -observations_noise 0
 bad "a prior of no scale" "Prior scale wide of layer 1" -mlp_prior_scale wide
-bad "a negative seed" "-1" -run_seed -1
+bad "a negative seed" "of -run_seed -1" -run_seed -1
 bad "unknown option" "Unknown option -bogus" -bogus 1
 bad "two unknown options" "-ensemble_sizes" -ensemble_sizes 4 -run_cycle 7
 bad "an option of another method" "Unknown option -haber_step" -haber_step 1
 bad "unknown method" "foo" -analysis_type foo
 bad "unknown model" "foo" -model_type foo
-bad "unknown activation" "foo" -mlp_activation foo
+bad "unknown activation" "Unknown option foo for -mlp_activation. Available options: relu tanh sigmoid heaviside linear" -mlp_activation foo
 bad "unknown loss" "-observations_loss foo is unknown; allowed: squared, cross-entropy" -observations_loss foo
-bad "unknown exchange" "foo" -ensemble_exchange foo
+bad "unknown exchange" "Unknown option foo for -ensemble_exchange. Available options: auto shared messages" -ensemble_exchange foo
 bad "perturbed observations of classes" "-eki_update stochastic with -observations_loss cross-entropy" -analysis_type eki -eki_update stochastic
 bad "a schedule without its cycles" "needs -analysis_schedule_cycles" -analysis_type haber -haber_step_schedule cosine
 bad "an option file that is not there" "Option file none.yaml is not there" -options_file none.yaml
-bad "an option file that is broken" "broken.yaml" -options_file broken.yaml
+bad "an option file that is broken" "Option file broken.yaml cannot be understood" -options_file broken.yaml
 
 # Where snapshots go
 bad "a folder that is not there" "folder nowhere" -snapshot_path nowhere/new.h5
 bad "a folder for a snapshot" "is a folder; give a file name in it" -snapshot_path folder
 bad "a folder that cannot be written to" "/proc/new.h5" -snapshot_path /proc/new.h5
 bad "no path for the snapshots" "needs a file: -snapshot_path" -snapshot_every 2
-bad "negative -snapshot_every" "-2" -snapshot_every -2 -snapshot_path run.h5
-bad "no snapshot kept" "-snapshot_keep" -snapshot_keep 0 -snapshot_path run.h5
+bad "negative -snapshot_every" "of -snapshot_every -2" -snapshot_every -2 -snapshot_path run.h5
+bad "no snapshot kept" "of -snapshot_keep 0" -snapshot_keep 0 -snapshot_path run.h5
 
 # What a run begins from
 bad "no initial members" "none.h5" -ensemble_initial none.h5
