@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define EXIT_DAMAGED 1
-#define EXIT_USAGE 2
+#define EXIT_USAGE   2
 
 static const char usage[] = "Usage: kalmia-inspect FILE                             what the snapshot FILE holds\n"
                             "       kalmia-inspect FILE --verify                    ok, or what is damaged\n"
@@ -271,30 +271,12 @@ static PetscErrorCode Csv(KalSnapshot snap, const Arguments *arguments)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Which members are sound; NULL where the snapshot does not say. */
-static PetscErrorCode ReadStatus(KalSnapshot snap, PetscInt64 N, KalStatus **status)
-{
-  KalDataset array = {.name = "ensemble/status", .type = KAL_TYPE_BYTE, .ndims = 1, .size = {N}};
-  PetscInt   ndims;
-  PetscBool  found;
-
-  PetscFunctionBeginUser;
-  *status = NULL;
-  PetscCall(KalSnapshotGetSize(snap, array.name, &ndims, NULL, &found));
-  if (!found) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscMalloc1((size_t)N + 1, status));
-  array.data = *status;
-  PetscCall(KalSnapshotReadArray(snap, &array));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode Export(KalSnapshot snap, const Arguments *arguments)
 {
   const PetscBool mean = !strcmp(arguments->what, "mean") ? PETSC_TRUE : PETSC_FALSE;
   PetscInt        ndims, none;
   PetscInt64      size[KAL_SNAPSHOT_RANK];
   PetscBool       stored, generated;
-  KalStatus      *status;
 
   PetscFunctionBeginUser;
   PetscCall(KalSnapshotGetSize(snap, "ensemble/members", &ndims, size, &stored));
@@ -303,9 +285,7 @@ static PetscErrorCode Export(KalSnapshot snap, const Arguments *arguments)
   PetscCheck(stored || mean, PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "The members of %s are generated about a mean and not stored; export the mean", arguments->file);
   if (stored && mean) {
     PetscCheck(ndims == 2, PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "ensemble/members of snapshot %s has %d dimensions; members have 2", arguments->file, (int)ndims);
-    PetscCall(ReadStatus(snap, size[0], &status));
-    PetscCall(KalSnapshotExportMean(snap, "ensemble/members", status, "mean", arguments->out));
-    PetscCall(PetscFree(status));
+    PetscCall(KalSnapshotExportMean(snap, "ensemble/members", NULL, "mean", arguments->out)); /* failed members were redrawn before it was written */
   } else PetscCall(KalSnapshotExport(snap, mean ? "ensemble/mean" : "ensemble/members", arguments->what, arguments->out));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -57,7 +57,8 @@ typedef struct {
 typedef struct {
   PetscErrorCode (*setfromoptions)(KalAnalysis, KalOptionItems);
   PetscErrorCode (*setup)(KalAnalysis);
-  PetscErrorCode (*begin)(KalAnalysis, PetscInt cycle); /* redraws and the like, before the cycle's first ask */
+  PetscErrorCode (*check)(KalAnalysis, KalObservations); /* refuses observations it cannot work with */
+  PetscErrorCode (*begin)(KalAnalysis, PetscInt cycle);  /* redraws and the like, before the cycle's first ask */
   PetscErrorCode (*ask)(KalAnalysis, KalEnsemble *points);
   PetscErrorCode (*tell)(KalAnalysis, const KalTold *, KalVerdict *);
   PetscErrorCode (*rows)(KalAnalysis, const KalRows *); /* row-local update of the ensemble and the copies */
@@ -71,6 +72,15 @@ typedef struct {
 PETSC_EXTERN PetscErrorCode KalGetKernels(size_t, char *);
 
 PETSC_EXTERN PetscErrorCode KalAnalysisRegister(const char *, PetscErrorCode (*)(KalAnalysis));
+/* For a method that is registered from outside the library */
+PETSC_EXTERN PetscErrorCode KalAnalysisGetOps(KalAnalysis, KalAnalysisOps **);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetData(KalAnalysis, void *);
+PETSC_EXTERN PetscErrorCode KalAnalysisGetData(KalAnalysis, void *);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetNeeds(KalAnalysis, const KalNeeds *);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetReport(KalAnalysis, const KalAnalysisReport *);
+PETSC_EXTERN PetscErrorCode KalAnalysisGetEnsemble(KalAnalysis, KalEnsemble *, PetscInt *, KalEnsemble **);
+PETSC_EXTERN PetscErrorCode KalAnalysisGetSizes(KalAnalysis, PetscInt *, PetscInt *);
+
 PETSC_EXTERN PetscErrorCode KalAnalysisCreate(MPI_Comm, KalAnalysis *);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetType(KalAnalysis, KalAnalysisType);
 PETSC_EXTERN PetscErrorCode KalAnalysisGetType(KalAnalysis, KalAnalysisType *);
@@ -83,6 +93,7 @@ PETSC_EXTERN PetscErrorCode KalAnalysisSetMean(KalAnalysis, PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetFromOptions(KalAnalysis);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetUp(KalAnalysis);
 PETSC_EXTERN PetscErrorCode KalAnalysisGetNeeds(KalAnalysis, KalNeeds *);
+PETSC_EXTERN PetscErrorCode KalAnalysisCheck(KalAnalysis, KalObservations);
 PETSC_EXTERN PetscErrorCode KalAnalysisBegin(KalAnalysis, PetscInt);
 PETSC_EXTERN PetscErrorCode KalAnalysisAsk(KalAnalysis, KalEnsemble *);
 PETSC_EXTERN PetscErrorCode KalAnalysisTell(KalAnalysis, const KalTold *, KalVerdict *);

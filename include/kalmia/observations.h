@@ -21,7 +21,7 @@ typedef struct {
 
 /*
   Predictions made ready for an analysis, for whole samples of the batch: anomalies and residuals
-  whitened by the loss, so that S = A'A and d = A'r hold for every loss (methods.md 0.1, 1c, SSO).
+  whitened by the loss, so that S = A'A and d = A'r hold for every loss (share/doc/methods.md, "Losses").
 */
 typedef struct {
   const KalRows   *rows;      /* rows->x[0]: predictions, a block of whole samples (in) */

@@ -6,10 +6,9 @@
 #include <kalmia/snapshot.h>
 
 /* Exit codes of the program `kalmia`. */
-#define KAL_EXIT_DONE     0
-#define KAL_EXIT_ERROR    1
-#define KAL_EXIT_MEMBERS  3  /* too few members survived */
-#define KAL_EXIT_CONTINUE 85 /* a snapshot marked `continue` was written: start the same command again */
+#define KAL_EXIT_DONE    0
+#define KAL_EXIT_ERROR   1
+#define KAL_EXIT_MEMBERS 3 /* too few members survived */
 
 PETSC_EXTERN PetscErrorCode KalInitialize(int *, char ***, const char *);
 PETSC_EXTERN PetscErrorCode KalFinalize(PetscErrorCode, int *);

@@ -307,6 +307,22 @@ PetscErrorCode KalAnalysisGetNeeds(KalAnalysis analysis, KalNeeds *needs)
 }
 
 /*@
+   KalAnalysisCheck - Refuses observations that the method cannot work with, before any cycle
+
+   Collective
+
+   Input Parameters:
++  analysis - the analysis, set up
+-  observations - the observations of the run
+@*/
+PetscErrorCode KalAnalysisCheck(KalAnalysis analysis, KalObservations observations)
+{
+  PetscFunctionBeginUser;
+  if (analysis->ops.check) PetscCall(analysis->ops.check(analysis, observations));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
    KalAnalysisBegin - Begins a cycle: redraws the ensemble where that is due
 
    Collective

@@ -39,7 +39,7 @@ struct _p_KalAnalysis {
 };
 
 /*
-  What the predictions say (methods.md 0.1): with A the whitened anomalies, r the whitened residual at the
+  What the predictions say (share/doc/methods.md, "The one update"): with A the whitened anomalies, r the whitened residual at the
   mean and R those of the members, S = A'A, d = A'r, D = A'R; P = A' Xi with Xi whitened perturbations.
 */
 typedef struct {

@@ -16,7 +16,7 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* T = I + centered (S + I/h)^{-1} D scale (methods.md 0.1); whitened perturbations have the variance 1/h. */
+/* T = I + centered (S + I/h)^{-1} D scale (share/doc/methods.md, "The one update"); whitened perturbations have the variance 1/h. */
 static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const KalInnovation *in, PetscReal step, PetscReal *T)
 {
   const KalInversion *inv = (const KalInversion *)analysis->data;
@@ -36,7 +36,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
 
    u_j <- u_j + C_ug (C_gg + R/h)^{-1} (y_j - g_j), with y_j = y, or y_j = y + N(0, R/h) for each member; in
    ensemble space U <- U + X W, (S + I/h) W = D, where S = A'A, D = A'R of whitened anomalies A and
-   residuals R (methods.md 0.1). For a loss other than the squared one, R holds the loss' negative gradient at
+   residuals R (share/doc/methods.md, "The one update"). For a loss other than the squared one, R holds the loss' negative gradient at
    each member and the weight is its Gauss-Newton matrix at the mean prediction.
 
    Options Database Keys:
@@ -53,7 +53,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
    Differences from the papers: covariances have 1/(N - 1), not 1/N; the step is the implicit one of
    Iglesias, Law and Stuart (2013) for every step rule, where Kovachki and Stuart (2019) take an explicit
    Euler step; a redraw is scaled by -eki_redraw_spread and not by sqrt(h). Under mini-batches the default is an
-   optimiser: spread is lost faster than information is gained (methods.md 0.5).
+   optimiser: spread is lost faster than information is gained (share/doc/methods.md, "Mini-batches").
 
 .seealso: KALANALYSISETKI, KALANALYSISHABER
 M*/

@@ -1,7 +1,7 @@
 /* Ensemble transform Kalman inversion: the symmetric square root. */
 #include "inversion.h"
 
-/* T = 1 1'/N + centered (scale w 1' + Om^{1/2}), Om = (I + h S)^{-1}, w = (S + I/h)^{-1} d (methods.md 0.1). */
+/* T = 1 1'/N + centered (scale w 1' + Om^{1/2}), Om = (I + h S)^{-1}, w = (S + I/h)^{-1} d (share/doc/methods.md, "The one update"). */
 static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const KalInnovation *in, PetscReal step, PetscReal *T)
 {
   PetscReal *w;
@@ -25,7 +25,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
 /*MC
    KALANALYSISETKI = "etki" - Ensemble transform Kalman inversion, the symmetric square-root form of eki
 
-   Om = (I + h S)^{-1}, w = h Om d, U <- mean 1' + X (w 1' + sqrt(N - 1) Om^{1/2}) (methods.md 0.1; Hunt,
+   Om = (I + h S)^{-1}, w = h Om d, U <- mean 1' + X (w 1' + sqrt(N - 1) Om^{1/2}) (share/doc/methods.md, "The one update"; Hunt,
    Kostelich and Szunyogh 2007, eqs. 20 to 25, with R/h). With total step 1, a linear model and N > n the mean and covariance
    are those of the Gaussian posterior, to rounding.
 

@@ -265,7 +265,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
 
    Each cycle draws N fresh perturbations Omega about one mean theta, of fixed or shrinking spread; with Q the
    whitened anomalies of their predictions and r the whitened residual at theta,
-   c = (Q'Q + gamma I)^{-1} Q'r, v <- beta v + Omega c, theta <- theta + mu v (methods.md 2). No member is
+   c = (Q'Q + gamma I)^{-1} Q'r, v <- beta v + Omega c, theta <- theta + mu v (share/doc/methods.md, "haber"). No member is
    stored and none is sent: perturbations follow from their counters and are drawn again for Omega c.
 
    Options Database Keys:

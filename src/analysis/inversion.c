@@ -143,12 +143,13 @@ static PetscErrorCode Ask(KalAnalysis analysis, KalEnsemble *points)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CheckLoss(KalAnalysis analysis, const KalInversion *inv, const KalTold *told)
+static PetscErrorCode CheckLoss(KalAnalysis analysis, KalObservations observations)
 {
-  KalLossType loss;
+  const KalInversion *inv = (const KalInversion *)analysis->data;
+  KalLossType         loss;
 
   PetscFunctionBeginUser;
-  PetscCall(KalObservationsGetLoss(told->observations, &loss, NULL, NULL));
+  PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
   PetscCheck(loss == KAL_LOSS_SQUARED || !inv->perturbed, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_update stochastic with -observations_loss cross-entropy: class labels have no Gaussian noise to perturb them by; use -%s_update deterministic, or the squared loss", inv->prefix, inv->prefix);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -158,10 +159,14 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   KalInversion *inv = (KalInversion *)analysis->data;
   KalInnovation in;
   PetscReal     step;
+  PetscInt      wants = inv->wants | (inv->perturbed ? KAL_WANT_PERTURBED : 0);
+  PetscBool     affine;
 
   PetscFunctionBeginUser;
-  PetscCall(CheckLoss(analysis, inv, told));
-  PetscCall(KalInnovationCreate(analysis, told, -1, 0.0, inv->wants | (inv->rule == KAL_STEP_ADAPTIVE ? KAL_WANT_MEMBERS : 0) | (inv->perturbed ? KAL_WANT_PERTURBED : 0), &in));
+  PetscCall(CheckLoss(analysis, told->observations));
+  PetscCall(KalObservationsGetLoss(told->observations, NULL, NULL, &affine));
+  if (inv->rule == KAL_STEP_ADAPTIVE || (inv->rule == KAL_STEP_MISFIT && !affine)) wants |= KAL_WANT_MEMBERS; /* affine misfits follow from r and A */
+  PetscCall(KalInnovationCreate(analysis, told, -1, 0.0, wants, &in));
   PetscCall(KalInversionStep(analysis, &in, &step));
   PetscCall(inv->weights(analysis, told, &in, step, inv->T));
   PetscCall(KalTransformInflate(in.N, inv->inflation, told->status, in.active, inv->T));
@@ -245,7 +250,7 @@ static PetscErrorCode Rows(KalAnalysis analysis, const KalRows *rows)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* After the rows: the extrapolation of the next cycle (methods.md 1c; the theta recursion is Nesterov's). */
+/* After the rows: the extrapolation of the next cycle (share/doc/methods.md, "Momentum"; the theta recursion is Nesterov's). */
 static PetscErrorCode Update(KalAnalysis analysis)
 {
   KalInversion   *inv   = (KalInversion *)analysis->data;
@@ -319,6 +324,7 @@ PetscErrorCode KalInversionCreate(KalAnalysis analysis, const char *prefix, KalI
   analysis->data               = inv;
   analysis->ops.setfromoptions = KalInversionSetFromOptions;
   analysis->ops.setup          = SetUp;
+  analysis->ops.check          = CheckLoss;
   analysis->ops.begin          = Begin;
   analysis->ops.ask            = Ask;
   analysis->ops.tell           = Tell;

@@ -107,7 +107,7 @@ static PetscErrorCode VisitProduct(void *ctx, const KalRows *rows, PetscReal *su
 {
   KalOperator       *op  = (KalOperator *)ctx;
   const PetscReal    one = 1.0, zero = 0.0;
-  const PetscScalar *A   = rows->x[0];
+  const PetscScalar *A = rows->x[0];
   PetscBLASInt       count, N, inc = 1;
   PetscInt           j;
 
@@ -152,28 +152,35 @@ static PetscErrorCode Converged(KalAnalysis analysis)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* KSPMatSolve() tells how the last column fared; iterative solvers do them one after another, and each is asked about. */
 static PetscErrorCode SolveColumns(KalAnalysis analysis, Mat A, PetscInt size, PetscInt columns, PetscReal *b, PetscReal *x)
 {
-  Mat B, X;
-  Vec left, right;
+  PetscBool direct;
+  PetscInt  j;
+  Mat       B, X;
+  Vec       left, right;
 
   PetscFunctionBeginUser;
   PetscCall(KSPReset(analysis->ksp));
   PetscCall(KSPSetOperators(analysis->ksp, A, A));
-  if (columns == 1) {
-    PetscCall(VecCreateSeqWithArray(PETSC_COMM_SELF, 1, size, b, &right));
-    PetscCall(VecCreateSeqWithArray(PETSC_COMM_SELF, 1, size, x, &left));
-    PetscCall(KSPSolve(analysis->ksp, right, left));
-    PetscCall(VecDestroy(&left));
-    PetscCall(VecDestroy(&right));
-  } else {
+  PetscCall(PetscObjectTypeCompare((PetscObject)analysis->ksp, KSPPREONLY, &direct));
+  if (direct && columns > 1) {
     PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, size, columns, b, &B));
     PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, size, columns, x, &X));
     PetscCall(KSPMatSolve(analysis->ksp, B, X));
     PetscCall(MatDestroy(&X));
     PetscCall(MatDestroy(&B));
+    PetscCall(Converged(analysis));
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(Converged(analysis));
+  for (j = 0; j < columns; j++) {
+    PetscCall(VecCreateSeqWithArray(PETSC_COMM_SELF, 1, size, b + (size_t)j * size, &right));
+    PetscCall(VecCreateSeqWithArray(PETSC_COMM_SELF, 1, size, x + (size_t)j * size, &left));
+    PetscCall(KSPSolve(analysis->ksp, right, left));
+    PetscCall(VecDestroy(&left));
+    PetscCall(VecDestroy(&right));
+    PetscCall(Converged(analysis));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -2,7 +2,7 @@
 #include "inversion.h"
 
 /*
-  Adaptive: h / (|D| + floor), D_kj = <g_k - mean, grad L(g_j)> / (N - 1); the paper has 1/N (methods.md 1b, 1c).
+  Adaptive: h / (|D| + floor), D_kj = <g_k - mean, grad L(g_j)> / (N - 1); the paper has 1/N (share/doc/methods.md, "Time steps").
 */
 static PetscErrorCode Adaptive(const KalInversion *inv, const KalInnovation *in, PetscReal *step)
 {
@@ -15,7 +15,7 @@ static PetscErrorCode Adaptive(const KalInversion *inv, const KalInnovation *in,
 }
 
 /*
-  Data misfit controller: max(p / (2 mean phi), sqrt(p / (2 var phi))), phi_j = |R_j|^2 / 2 (methods.md 19.5).
+  Data misfit controller: max(p / (2 mean phi), sqrt(p / (2 var phi))), phi_j = |R_j|^2 / 2 (share/doc/methods.md, "Time steps").
 */
 static void Misfit(const KalInnovation *in, PetscReal *step)
 {

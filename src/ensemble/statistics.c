@@ -325,13 +325,14 @@ PetscErrorCode KalEnsembleGetMemberDigests(KalEnsemble ensemble, PetscInt64 *dig
 PetscErrorCode KalEnsembleChecksum(KalEnsemble ensemble, PetscInt64 *checksum)
 {
   KalEnsemble e = ensemble;
-  PetscInt64 *digests, key[3];
+  PetscInt64 *digests, key[4];
 
   PetscFunctionBeginUser;
   if (e->kind == KAL_KIND_GAUSSIAN) {
     key[0] = e->key.seed;
     key[1] = (PetscInt64)e->key.purpose;
-    key[2] = e->antithetic ? 1 : 0;
+    key[2] = e->key.cycle;
+    key[3] = e->antithetic ? 1 : 0;
     PetscCall(KalDigest(e->center, (size_t)e->n * sizeof(PetscScalar), e->N, checksum));
     PetscCall(KalDigest(e->deviation, (size_t)e->n * sizeof(PetscReal), *checksum, checksum));
     PetscCall(KalDigest(&e->factor, sizeof e->factor, *checksum, checksum));

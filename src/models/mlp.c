@@ -246,7 +246,7 @@ static PetscErrorCode KalModelDestroy_MLP(KalModel model)
    KALMODELMLP - "mlp", a fully connected network; its state is all weights and biases, its forecast the identity
 
    Options Database Keys:
-+  -mlp_layers <784,100,10> - widths: inputs, hidden layers, outputs
++  -mlp_layers - widths: inputs, hidden layers, outputs, for instance 784,100,10; needed
 .  -mlp_activation <relu> - relu, tanh, sigmoid, heaviside or linear, of the hidden layers; the outputs are linear
 .  -mlp_prior_scale <he> - sd of the weights of every layer: he is sqrt(2/fan_in), xavier sqrt(2/(fan_in + fan_out)),
                            lecun 1/sqrt(fan_in), a number is itself

@@ -78,7 +78,7 @@ PetscErrorCode KalRunMemory(KalRun run)
     PetscCall(Line(run, "mean and spread", 16.0 * run->n, &sum));
   }
   if (run->needs.generated || run->needs.copies) PetscCall(Line(run, "columns", PetscMin(8.0 * run->n * columns, 64.0 * KAL_MEGA), &sum));
-  PetscCall(Line(run, "predictions", 8.0 * samples * run->outputs * members, &sum));
+  PetscCall(Line(run, "predictions", 8.0 * samples * run->outputs * ((run->needs.points + run->size - 1) / run->size), &sum));
   PetscCall(Line(run, "N x N", 8.0 * N * N * (run->needs.generated ? 3.0 : 6.0), &sum));
   PetscCall(Line(run, "data", data, &sum));
   PetscCall(Line(run, "model", work, &sum));

@@ -49,7 +49,7 @@ PetscErrorCode KalRunLine(KalRun run)
   PetscCall(PetscPrintf(run->comm, "  s %.2f+%.2f+%.2f", (double)Last(run, KAL_HISTORY_FORECAST), (double)Last(run, KAL_HISTORY_OBSERVE), (double)Last(run, KAL_HISTORY_ANALYSIS)));
   if (!PetscIsNanReal(Last(run, KAL_HISTORY_ACCURACY))) PetscCall(PetscPrintf(run->comm, "  accuracy %.4f", (double)Last(run, KAL_HISTORY_ACCURACY)));
   else if (!PetscIsNanReal(Last(run, KAL_HISTORY_RMSE))) PetscCall(PetscPrintf(run->comm, "  rmse %.4e", (double)Last(run, KAL_HISTORY_RMSE)));
-  if (Last(run, KAL_HISTORY_FAILED) > 0.0) PetscCall(PetscPrintf(run->comm, "  %g failed members redrawn", (double)Last(run, KAL_HISTORY_FAILED)));
+  if (Last(run, KAL_HISTORY_FAILED) > 0.0) PetscCall(PetscPrintf(run->comm, "  %" PetscInt_FMT " failed members redrawn", (PetscInt)Last(run, KAL_HISTORY_FAILED)));
   if (Last(run, KAL_HISTORY_REJECTED) > 0.0) PetscCall(PetscPrintf(run->comm, "  rejected"));
   PetscCall(PetscPrintf(run->comm, "\n"));
   if (run->rank == 0) (void)fflush(stdout);
@@ -81,6 +81,19 @@ PetscErrorCode KalRunProgress(KalRun run, PetscBool wipe)
 }
 
 /*
+  KalRunSeconds - Time spent so far, before a restart included; rank 0's on every rank, since it goes into the snapshot
+
+  Collective
+*/
+PetscErrorCode KalRunSeconds(KalRun run, double *seconds)
+{
+  PetscFunctionBeginUser;
+  *seconds = run->spent + MPI_Wtime() - run->started;
+  PetscCallMPI(MPI_Bcast(seconds, 1, MPI_DOUBLE, 0, run->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
   KalRunResult - Scores the end of the run and prints its last line, which scripts rely on; kept for a restart of a finished run
 */
 PetscErrorCode KalRunResult(KalRun run)
@@ -96,8 +109,7 @@ PetscErrorCode KalRunResult(KalRun run)
   if (run->evaluateensemble) PetscCall(KalRunScoreEnsemble(run, &ensemble));
   else ensemble.accuracy = ensemble.nll = ensemble.ece = ensemble.rmse = NAN;
   PetscCall(KalEnsembleChecksum(run->ensemble, &checksum));
-  seconds = run->spent + MPI_Wtime() - run->started;
-  PetscCallMPI(MPI_Bcast(&seconds, 1, MPI_DOUBLE, 0, run->comm)); /* the text is the same on every rank: it goes into the snapshot */
+  PetscCall(KalRunSeconds(run, &seconds));
   PetscCall(PetscSNPrintf(text, sizeof text, "result: cycles=%" PetscInt_FMT " loss=%.6g accuracy=%.4f accuracy_ensemble=%.4f nll=%.4f ece=%.4f rmse=%.6g nll_ensemble=%.4f ece_ensemble=%.4f rmse_ensemble=%.6g seconds=%.1f checksum=%016llx", run->cycle, (double)loss, (double)mean.accuracy, (double)ensemble.accuracy, (double)mean.nll, (double)mean.ece, (double)mean.rmse, (double)ensemble.nll, (double)ensemble.ece, (double)ensemble.rmse, seconds, (unsigned long long)checksum));
   PetscCall(PetscFree(run->result));
   PetscCall(PetscStrallocpy(text, &run->result));

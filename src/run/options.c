@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Options that PETSc looks up later than a run's set-up, or that are not part of a run's description. */
-static const char *const Tolerated[]  = {"options_", "log_", "malloc", "memory_view", "on_error", "objects_", "nox", "no_signal", "checkstack", "fp_trap", "help", "version", "info", "mat_", "vec_", "viewer_", "analysis_ksp_", "analysis_pc_", "analysis_mat_", NULL};
+static const char *const Tolerated[]  = {"options_", "log_", "malloc", "memory_view", "on_error", "objects_", "nox", "no_signal", "checkstack", "fp_trap", "help", "version", "info", "mat_", "vec_", "viewer_", "analysis_ksp_view", "analysis_pc_factor_mat_", "analysis_mat_", NULL};
 static const char *const Unrecorded[] = {"restart", "run_dry", "options_", "log_", "help", "version", "info", "malloc", "on_error", "run_progress", "nox", "no_signal", "fp_trap", "ensemble_initial", NULL};
 
 /* Options of ours that may stand without a value: they are true then. */
@@ -144,7 +144,8 @@ static void NameOptions(const char *text, size_t size, char *names)
   size_t                   i, length;
 
   names[0] = '\0';
-  for (i = 0; i < PETSC_STATIC_ARRAY_LENGTH(before) && strncmp(text, before[i], strlen(before[i])); i++);
+  for (i = 0; i < PETSC_STATIC_ARRAY_LENGTH(before) && strncmp(text, before[i], strlen(before[i])); i++)
+    ;
   if (i == PETSC_STATIC_ARRAY_LENGTH(before) || PetscOptionsGetAll(NULL, &all)) return;
   text += strlen(before[i]);
   length = strcspn(text, " ");

@@ -167,7 +167,7 @@ static PetscErrorCode VisitAverage(void *ctx, const KalRows *rows, PetscReal *su
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Average and spread over the members; those that failed in the run's last cycle, or predict no finite numbers, are left out. */
+/* Average and spread over the members; those that predict no finite numbers are left out. */
 static PetscErrorCode PredictEnsemble(KalPrediction *p)
 {
   KalRun         run   = p->run;
@@ -178,10 +178,7 @@ static PetscErrorCode PredictEnsemble(KalPrediction *p)
 
   PetscFunctionBeginUser;
   PetscCall(KalRunEvaluate(run, run->ensemble, &p->batch, &predictions));
-  for (i = 0; i < run->N; i++) {
-    if (!run->needs.generated && run->laststatus[i] != KAL_MEMBER_OK) run->status[i] = run->laststatus[i];
-    active += run->status[i] == KAL_MEMBER_OK;
-  }
+  for (i = 0; i < run->N; i++) active += run->status[i] == KAL_MEMBER_OK;
   PetscCheck(active, run->comm, PETSC_ERR_FP, "None of the %" PetscInt_FMT " members predicts finite numbers; look at the inputs and at the snapshot with kalmia-inspect", run->N);
   PetscCall(KalEnsembleSumRows(1, &predictions, VisitAverage, p, KAL_SCORE_SUMS, sums));
   for (i = 0; i < KAL_SCORE_SUMS; i++) p->ensemblesums[i] += sums[i];

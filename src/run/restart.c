@@ -84,6 +84,7 @@ static PetscErrorCode WriteDescription(KalRun run, KalSnapshot snapshot, PetscBo
   KalAnalysisType   analysis;
   PetscInt          rows      = 0;
   static const char version[] = KALMIA_VERSION;
+  double            seconds;
 
   PetscFunctionBeginUser;
   PetscCall(KalSnapshotWriteText(snapshot, "kalmia/version", version));
@@ -93,6 +94,8 @@ static PetscErrorCode WriteDescription(KalRun run, KalSnapshot snapshot, PetscBo
   PetscCall(KalSnapshotWriteInt(snapshot, "kalmia/cycle", run->cycle));
   PetscCall(KalSnapshotWriteInt(snapshot, "run/seed", run->seed));
   PetscCall(KalSnapshotWriteInt(snapshot, "run/stopped", run->stopped ? 1 : 0));
+  PetscCall(KalRunSeconds(run, &seconds));
+  PetscCall(KalSnapshotWriteInt(snapshot, "run/milliseconds", (PetscInt64)(1e3 * seconds)));
   if (done) PetscCall(KalSnapshotWriteText(snapshot, "run/result", run->result));
   PetscCall(KalEnsembleGetBlocks(run->ensemble, &rows, NULL));
   PetscCall(KalSnapshotWriteInt(snapshot, "ensemble/block_rows", rows));
@@ -323,6 +326,8 @@ PetscErrorCode KalRunRead(KalRun run)
   run->cycle = (PetscInt)value;
   PetscCall(KalSnapshotReadInt(snapshot, "run/stopped", &value, &found));
   run->stopped = (PetscBool)(found && value);
+  PetscCall(KalSnapshotReadInt(snapshot, "run/milliseconds", &value, &found));
+  if (found) run->spent = 1e-3 * (double)value;
   PetscCall(KalRunReadEnsemble(run, snapshot));
   PetscCall(KalRunReadNormalization(run, snapshot));
   PetscCall(MoveArrays(run, snapshot, KalSnapshotReadArray));

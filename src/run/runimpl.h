@@ -101,6 +101,7 @@ PETSC_INTERN PetscErrorCode KalRunHistoryResize(KalRun, PetscInt);
 PETSC_INTERN PetscErrorCode KalRunHeader(KalRun);
 PETSC_INTERN PetscErrorCode KalRunLine(KalRun);
 PETSC_INTERN PetscErrorCode KalRunProgress(KalRun, PetscBool last);
+PETSC_INTERN PetscErrorCode KalRunSeconds(KalRun, double *);
 PETSC_INTERN PetscErrorCode KalRunResult(KalRun);
 PETSC_INTERN PetscErrorCode KalRunMemory(KalRun);
 

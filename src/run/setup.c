@@ -38,8 +38,13 @@ static PetscErrorCode JoinModelAndData(KalRun run)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Largest n of a method that is dense in n. */
+#define KAL_DENSE_MOST 10000
+
 static PetscErrorCode SetUpAnalysis(KalRun run)
 {
+  KalModelOps *ops;
+
   PetscFunctionBeginUser;
   PetscCall(KalAnalysisSetSizes(run->analysis, run->n, run->N));
   PetscCall(KalAnalysisSetSeed(run->analysis, run->seed));
@@ -47,6 +52,10 @@ static PetscErrorCode SetUpAnalysis(KalRun run)
   PetscCall(KalAnalysisSetUp(run->analysis));
   PetscCall(KalAnalysisGetNeeds(run->analysis, &run->needs));
   PetscCheck(run->needs.copies <= KAL_RUN_COPIES, run->comm, PETSC_ERR_SUP, "The method keeps %" PetscInt_FMT " copies of the ensemble; at most %d are provided for", run->needs.copies, KAL_RUN_COPIES);
+  PetscCall(KalModelGetOps(run->model, &ops));
+  PetscCheck(!run->needs.locations || ops->locate, run->comm, PETSC_ERR_ARG_INCOMP, "The method needs locations of the state's entries, which this -model_type does not have");
+  PetscCheck(!run->needs.adjoint || ops->adjoint, run->comm, PETSC_ERR_ARG_INCOMP, "The method needs the model's adjoint, which this -model_type does not have");
+  PetscCheck(!run->needs.dense || run->n <= KAL_DENSE_MOST, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "The method holds an n x n matrix: n = %" PetscInt_FMT " is too large, at most %d is possible", run->n, KAL_DENSE_MOST);
   if (!run->survivors) run->survivors = PetscMax(run->needs.least, (run->N + 1) / 2);
   PetscCheck(run->survivors <= run->N, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_survivors %" PetscInt_FMT ": there are only %" PetscInt_FMT " members", run->survivors, run->N);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -113,8 +122,9 @@ static PetscErrorCode DryRun(KalRun run)
   if (data) run->batches = 1;
   if (model) run->n = 1; /* the method's own options can be looked at all the same */
   analysis = SetUpAnalysis(run);
-  options  = CheckOptions(run);
-  path     = CheckSnapshotPath(run);
+  if (!data && !analysis) analysis = KalAnalysisCheck(run->analysis, run->observations);
+  options = CheckOptions(run);
+  path    = CheckSnapshotPath(run);
   PetscCall(run->error);
   PetscCall(data);
   PetscCall(model);
@@ -151,6 +161,7 @@ PetscErrorCode KalRunSetUp(KalRun run)
   PetscCall(SetUpModel(run, inputs, outputs));
   PetscCall(JoinModelAndData(run));
   PetscCall(SetUpAnalysis(run));
+  PetscCall(KalAnalysisCheck(run->analysis, run->observations));
   PetscCall(CheckOptions(run));
   PetscCall(CheckSnapshotPath(run));
   PetscCall(KalRunHeader(run));

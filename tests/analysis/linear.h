@@ -16,7 +16,7 @@
 typedef struct {
   const char   *type, *options;
   PetscInt      N, inputs, outputs, samples, batch;
-  const double *x, *y;  /* samples x inputs; samples x outputs, or a label a sample */
+  const double *x, *y; /* samples x inputs; samples x outputs, or a label a sample */
   PetscBool     labels;
   double        noise;
   double        spread; /* of the first members about the first mean, times the prior's */
@@ -318,7 +318,7 @@ static inline void DenseNN(PetscInt a, PetscInt k, PetscInt b, const double *A, 
 /* B <- A^{-1} B; A (n x n) is overwritten */
 static inline PetscErrorCode DenseSolve(PetscInt n, double *A, PetscInt columns, double *B)
 {
-  PetscBLASInt  N = n, k = columns, info, *pivot;
+  PetscBLASInt N = n, k = columns, info, *pivot;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(n, &pivot));
@@ -328,19 +328,18 @@ static inline PetscErrorCode DenseSolve(PetscInt n, double *A, PetscInt columns,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* G (p x N): the model's predictions of some columns, from the problem's own arrays: sample s is samples[s], or s. */
-static inline void DensePredict(const Problem *problem, PetscInt count, const PetscInt *samples, PetscInt N, const double *U, double *G)
+/* G (count*outputs x N): what columns of n = inputs*outputs numbers predict for some samples' inputs x. */
+static inline void DensePredict(const double *x, PetscInt count, PetscInt inputs, PetscInt outputs, PetscInt N, const double *U, double *G)
 {
-  const PetscInt n = problem->inputs * problem->outputs, p = count * problem->outputs;
-  PetscInt       s, o, i, j;
+  PetscInt s, o, i, j;
 
   for (j = 0; j < N; j++) {
     for (s = 0; s < count; s++) {
-      for (o = 0; o < problem->outputs; o++) {
+      for (o = 0; o < outputs; o++) {
         double sum = 0.0;
 
-        for (i = 0; i < problem->inputs; i++) sum += problem->x[(samples ? samples[s] : s) * problem->inputs + i] * U[o * problem->inputs + i + j * n];
-        G[s * problem->outputs + o + j * p] = sum;
+        for (i = 0; i < inputs; i++) sum += x[s * inputs + i] * U[o * inputs + i + j * inputs * outputs];
+        G[s * outputs + o + j * count * outputs] = sum;
       }
     }
   }

@@ -39,7 +39,7 @@ static PetscErrorCode Posterior(const Problem *problem, PetscInt n, PetscInt N, 
     }
   }
   PetscCall(DenseSolve(p, M, n, CG)); /* CG = (G C G' + R)^{-1} G C = K' */
-  DensePredict(problem, p, NULL, 1, mean, g);
+  DensePredict(problem->x, p, n, 1, 1, mean, g);
   for (k = 0; k < n; k++) {
     for (i = 0; i < p; i++) {
       gain[k + i * n] = CG[i + k * p];

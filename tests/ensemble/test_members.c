@@ -13,7 +13,12 @@ static double Value(PetscInt i, PetscInt j)
 /* Digests as documented, made here of the numbers themselves: XXH64 of each member's bytes, and of these digests in order. */
 static PetscErrorCode DigestsOn(MPI_Comm comm, void *ctx)
 {
-  const PetscInt    sizes[][2] = {{33, 12}, {1, 1}, {5, 3}, {700, 2}};
+  const PetscInt sizes[][2] = {
+      {33,  12},
+      {1,   1 },
+      {5,   3 },
+      {700, 2 }
+  };
   const KalExchange exchanges[] = {KAL_EXCHANGE_SHARED, KAL_EXCHANGE_MESSAGES};
   size_t            s, x;
 
@@ -133,19 +138,26 @@ static PetscErrorCode CheckCombine(MPI_Comm comm, KalEnsemble ensemble, const Ki
 
 static PetscErrorCode GaussianOn(MPI_Comm comm, void *ctx)
 {
-  const Kind   kinds[] = {{5, PETSC_FALSE, PETSC_FALSE}, {2, PETSC_FALSE, PETSC_TRUE}, {8, PETSC_TRUE, PETSC_FALSE}, {9, PETSC_TRUE, PETSC_TRUE}, {7, PETSC_TRUE, PETSC_FALSE}, {12, PETSC_TRUE, PETSC_TRUE}};
-  size_t       s;
-  PetscInt64   checksum, another;
-  KalEnsemble  ensemble;
+  const Kind kinds[] = {
+      {5,  PETSC_FALSE, PETSC_FALSE},
+      {2,  PETSC_FALSE, PETSC_TRUE },
+      {8,  PETSC_TRUE,  PETSC_FALSE},
+      {9,  PETSC_TRUE,  PETSC_TRUE },
+      {7,  PETSC_TRUE,  PETSC_FALSE},
+      {12, PETSC_TRUE,  PETSC_TRUE }
+  };
+  size_t        s;
+  PetscInt64    checksum, another;
+  KalEnsemble   ensemble;
   const double *mean;
 
   PetscFunctionBeginUser;
   (void)ctx;
   for (s = 0; s < PETSC_STATIC_ARRAY_LENGTH(kinds); s++) {
-    KalKey      key    = {11, KAL_DRAW_PERTURBATION, 40 + (PetscInt64)s, 0}, got;
-    PetscReal   factor = 0.25, spread, square = 0.0;
-    PetscBool   stored, antithetic;
-    PetscInt    i;
+    KalKey    key    = {11, KAL_DRAW_PERTURBATION, 40 + (PetscInt64)s, 0}, got;
+    PetscReal factor = 0.25, spread, square = 0.0;
+    PetscBool stored, antithetic;
+    PetscInt  i;
 
     PetscCall(KalEnsembleCreateGaussian(comm, LONG, kinds[s].N, center, deviation, &ensemble));
     PetscCall(KalEnsembleGaussianSet(ensemble, key, 0.5, kinds[s].antithetic, kinds[s].centered));

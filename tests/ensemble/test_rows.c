@@ -11,13 +11,13 @@ typedef struct {
 
 /* Few members and many, more ranks than members, more ranks than blocks, blocks by option and by default, groups. */
 static const Shape shapes[] = {
-    {40, 6, 1, 3, {5, 3, 11}},
-    {40, 0, 1, 1, {4}},
-    {60, 10, 7, 2, {9, 2}},
-    {600, 0, 5, 2, {6, 6}},
-    {7, 100, 1, 4, {1, 2, 3, 8}},
-    {1, 0, 1, 2, {3, 1}},
-    {13, 1, 1, 1, {2}},
+    {40,  6,   1, 3, {5, 3, 11}  },
+    {40,  0,   1, 1, {4}         },
+    {60,  10,  7, 2, {9, 2}      },
+    {600, 0,   5, 2, {6, 6}      },
+    {7,   100, 1, 4, {1, 2, 3, 8}},
+    {1,   0,   1, 2, {3, 1}      },
+    {13,  1,   1, 1, {2}         },
 };
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
@@ -151,6 +151,11 @@ static double MappedAt(const void *ctx, PetscInt i, PetscInt j)
   return Mapped(where->shape, where->e, i, j);
 }
 
+static double ValueAt(const void *ctx, PetscInt i, PetscInt j)
+{
+  return Value(((const Where *)ctx)->e, i, j);
+}
+
 static PetscErrorCode SetBlock(PetscInt rows)
 {
   char text[16];
@@ -175,6 +180,10 @@ static PetscErrorCode MapOne(MPI_Comm comm, const Shape *shape, const KalExchang
   KalHolds(seen.rows % shape->group == 0 && seen.rows >= 1 && (blocks - 1) * seen.rows < shape->n && blocks * seen.rows >= shape->n && blocks <= MOST);
   if (shape->block) KalHolds(seen.rows == (shape->block + shape->group - 1) / shape->group * shape->group);
   PetscCall(KalSameBits(comm, &blocks, sizeof blocks)); /* blocks follow from sizes and options alone */
+  for (e = 0; e < shape->ensembles; e++) {              /* statistics that the map makes stale */
+    where = (Where){shape, e};
+    PetscCall(CheckStatistics(comm, ensemble[e], shape->n, shape->members[e], ValueAt, &where));
+  }
   PetscCall(KalEnsembleMapRows(shape->ensembles, ensemble, Map, &seen));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, seen.visits, MOST, MPIU_INT, MPI_SUM, comm));
   for (b = 0; b < MOST; b++) KalHolds(seen.visits[b] == (b < blocks ? 1 : 0));
@@ -189,8 +198,12 @@ static PetscErrorCode MapOne(MPI_Comm comm, const Shape *shape, const KalExchang
 
 static PetscErrorCode MapOn(MPI_Comm comm, void *ctx)
 {
-  const KalExchange exchanges[][2] = {{KAL_EXCHANGE_SHARED, KAL_EXCHANGE_SHARED}, {KAL_EXCHANGE_MESSAGES, KAL_EXCHANGE_MESSAGES}, {KAL_EXCHANGE_AUTO, KAL_EXCHANGE_MESSAGES}};
-  size_t            s, x;
+  const KalExchange exchanges[][2] = {
+      {KAL_EXCHANGE_SHARED,   KAL_EXCHANGE_SHARED  },
+      {KAL_EXCHANGE_MESSAGES, KAL_EXCHANGE_MESSAGES},
+      {KAL_EXCHANGE_AUTO,     KAL_EXCHANGE_MESSAGES}
+  };
+  size_t s, x;
 
   PetscFunctionBeginUser;
   (void)ctx;
@@ -274,7 +287,12 @@ static PetscErrorCode CheckGatherBlocks(MPI_Comm comm, KalEnsemble ensemble, Pet
 
 static PetscErrorCode StatisticsOn(MPI_Comm comm, void *ctx)
 {
-  const PetscInt    sizes[][3] = {{500, 6, 64}, {9, 40, 0}, {3, 2, 1}, {200, 1, 30}};
+  const PetscInt sizes[][3] = {
+      {500, 6,  64},
+      {9,   40, 0 },
+      {3,   2,  1 },
+      {200, 1,  30}
+  };
   const KalExchange exchanges[] = {KAL_EXCHANGE_SHARED, KAL_EXCHANGE_MESSAGES};
   size_t            s, x;
 
@@ -317,8 +335,15 @@ static void MeanSpreadAndCombinations(void **state)
 /* Default blocks: enough of them for a few ranks, no larger than the cache, the same for every number of ranks. */
 static PetscErrorCode BlocksOn(MPI_Comm comm, void *ctx)
 {
-  const PetscInt sizes[][2] = {{1000000, 256}, {79510, 512}, {31, 5}, {5120, 512}, {100000, 3}, {2000000000, 10000}};
-  size_t         s;
+  const PetscInt sizes[][2] = {
+      {1000000,    256  },
+      {79510,      512  },
+      {31,         5    },
+      {5120,       512  },
+      {100000,     3    },
+      {2000000000, 10000}
+  };
+  size_t s;
 
   PetscFunctionBeginUser;
   (void)ctx;

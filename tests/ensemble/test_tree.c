@@ -56,10 +56,38 @@ typedef struct {
 static PetscErrorCode TreeOn(MPI_Comm comm, void *ctx)
 {
   /* below 4096 numbers sums travel whole, from there on in slices; 0 to 1000 leaves on up to 7 ranks */
-  const Shape shapes[] = {{0, 3}, {1, 1}, {2, 3}, {3, 3}, {4, 2}, {5, 3}, {6, 3}, {7, 5}, {8, 3}, {9, 1}, {11, 3}, {13, 7}, {16, 2}, {29, 3}, {63, 2}, {64, 2}, {65, 2}, {100, 3}, {1000, 2}, {0, 4100}, {1, 4096}, {3, 4095}, {3, 4096}, {6, 4097}, {11, 4099}, {16, 4096}, {29, 5003}};
-  PetscReal  *sums;
-  PetscInt    i;
-  size_t      s;
+  const Shape shapes[] = {
+      {0,    3   },
+      {1,    1   },
+      {2,    3   },
+      {3,    3   },
+      {4,    2   },
+      {5,    3   },
+      {6,    3   },
+      {7,    5   },
+      {8,    3   },
+      {9,    1   },
+      {11,   3   },
+      {13,   7   },
+      {16,   2   },
+      {29,   3   },
+      {63,   2   },
+      {64,   2   },
+      {65,   2   },
+      {100,  3   },
+      {1000, 2   },
+      {0,    4100},
+      {1,    4096},
+      {3,    4095},
+      {3,    4096},
+      {6,    4097},
+      {11,   4099},
+      {16,   4096},
+      {29,   5003}
+  };
+  PetscReal *sums;
+  PetscInt   i;
+  size_t     s;
 
   PetscFunctionBeginUser;
   (void)ctx;
@@ -126,7 +154,13 @@ static PetscErrorCode SumBlock(void *ctx, const KalRows *rows, PetscReal *sums)
 
 static PetscErrorCode SumRowsOn(MPI_Comm comm, void *ctx)
 {
-  const PetscInt    sizes[][3] = {{100, 7, 9}, {3, 1, 5}, {5, 100, 4}, {64, 1, 4}, {90, 30, 4099}};
+  const PetscInt sizes[][3] = {
+      {100, 7,   9   },
+      {3,   1,   5   },
+      {5,   100, 4   },
+      {64,  1,   4   },
+      {90,  30,  4099}
+  };
   const KalExchange exchanges[] = {KAL_EXCHANGE_SHARED, KAL_EXCHANGE_MESSAGES};
   char              text[16];
   size_t            s, x;

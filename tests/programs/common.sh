@@ -23,6 +23,7 @@ for python in /usr/bin/python3 python3; do
   if [ -z "$PYTHON" ] && "$python" -c 'import h5py, numpy' 2>/dev/null; then PYTHON=$python; fi
 done
 
+exec 3>&1 # the report, whatever a case's own output is sent to
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/kalmia-test.XXXXXX")
 checks=0
 failures=0
@@ -54,10 +55,10 @@ check() {
   shift
   checks=$((checks + 1))
   if "$@"; then
-    echo "ok: $what"
+    echo "ok: $what" >&3
   else
-    echo "not ok: $what"
-    echo "    ($*)"
+    echo "not ok: $what" >&3
+    echo "    ($*)" >&3
     failures=$((failures + 1))
     return 1
   fi

@@ -2,6 +2,7 @@
 
 classes     HDF5, /x /y /x_test /y_test: 20 inputs, 4 classes, 400 training and 100 test samples
 regression  HDF5, the same with 3 real-valued targets
+linear      HDF5, the same with one real-valued target, linear in the inputs, with noise
 idx         a folder with MNIST's file names: 400 and 100 images of 5 x 4 bytes, 4 classes; labels gzipped
 """
 import gzip
@@ -43,6 +44,9 @@ def main():
     if kind == "regression":
         w = numpy.random.default_rng(4).normal(size=(inputs, 3)) / numpy.sqrt(inputs)
         y, yt = numpy.tanh(x @ w), numpy.tanh(xt @ w)
+    if kind == "linear":
+        w = numpy.random.default_rng(4).normal(size=inputs)
+        y, yt = (a @ w + 0.1 * numpy.random.default_rng(5).normal(size=len(a)) for a in (x, xt))
     with h5py.File(out, "w") as f:
         f["x"], f["y"], f["x_test"], f["y_test"] = x, y, xt, yt
 

@@ -101,22 +101,25 @@ PY
 digest() { find . -name '*.h5*' -o -path '*idx*' -type f | sort | xargs sha256sum | sha256sum; }
 before=$(digest)
 
-# refuse "what" "message" OPTION...: on 1 and 3 ranks.
+# refuse "what" "message" OPTION...: on 1 rank (without mpiexec) and on 3, at the same time.
 refuse() {
   local what=$1 message=$2 ranks
   shift 2
-  for ranks in 1 3; do
-    rm -f codes
-    KALMIA_LIMIT=60 run $ranks bash -c '"$@"; code=$?; echo $code >>codes; exit $code' - "$kalmia" "$@" >out 2>err
-    check "$what: refused on $ranks" refused "$message" $ranks || sed 's/^/    | /' err | head -n 8
-  done
+  rm -f codes.*
+  {
+    timeout -k 5 60 "$kalmia" "$@" >out.1 2>err.1 </dev/null
+    echo $? >codes.1
+  } &
+  KALMIA_LIMIT=60 run 3 bash -c '"$@"; code=$?; echo $code >>codes.3; exit $code' - "$kalmia" "$@" >out.3 2>err.3
+  wait $!
+  for ranks in 1 3; do check "$what: refused on $ranks" refused "$message" $ranks || sed 's/^/    | /' err.$ranks | head -n 8; done
 }
 refused() {
-  [ "$(grep -c '^kalmia: error' err)" = 1 ] || { echo "    not one message"; return 1; }
-  grep '^kalmia: error' err | grep -qF -- "$1" || { echo "    not with \"$1\""; return 1; }
-  ! grep -qE 'PETSC ERROR|MPI_ABORT|HDF5-DIAG|Sanitizer|runtime error' err || { echo "    with a trace"; return 1; }
-  [ "$(sort codes | uniq -c | tr -s ' ')" = " $2 1" ] || { echo "    exit codes $(tr '\n' ' ' <codes)"; return 1; }
-  ! grep -qE '^(cycle|result)' out || { echo "    after it began"; return 1; }
+  [ "$(grep -c '^kalmia: error' "err.$2")" = 1 ] || { echo "    not one message"; return 1; }
+  grep '^kalmia: error' "err.$2" | grep -qF -- "$1" || { echo "    not with \"$1\""; return 1; }
+  ! grep -qE 'PETSC ERROR|MPI_ABORT|HDF5-DIAG|Sanitizer|runtime error' "err.$2" || { echo "    with a trace"; return 1; }
+  [ "$(sort "codes.$2" | uniq -c | tr -s ' ')" = " $2 1" ] || { echo "    exit codes $(tr '\n' ' ' <"codes.$2")"; return 1; }
+  ! grep -qE '^(cycle|result)' "out.$2" || { echo "    after it began"; return 1; }
 }
 # shellcheck disable=SC2086
 bad() { refuse "$1" "$2" $base $data $layers "${@:3}"; }

@@ -32,7 +32,7 @@ static int kal_holds = 1;
   } while (0)
 
 /* Digests of what must be the same on every number of ranks: kept by world rank 0, which is in every communicator. */
-#define KALTEST_SLOTS 256
+#define KALTEST_SLOTS 512
 typedef struct {
   PetscInt   next, known;
   PetscInt64 digest[KALTEST_SLOTS];
