@@ -14,7 +14,7 @@
 static const char usage[] = "Usage: kalmia-inspect FILE                             what the snapshot FILE holds\n"
                             "       kalmia-inspect FILE --verify                    ok, or what is damaged\n"
                             "       kalmia-inspect FILE --csv [OUT]                 the history as CSV\n"
-                            "       kalmia-inspect FILE --export mean|members OUT   the mean of the sound members, or all members:\n"
+                            "       kalmia-inspect FILE --export mean|members OUT   the mean of the members, or all members:\n"
                             "                                                       HDF5 to OUT.h5 or OUT.hdf5, else NumPy's .npy\n"
                             "       kalmia-inspect --help\n"
                             "Exit codes: 0 all is well; 1 the snapshot is missing or damaged, or OUT cannot be written; 2 wrong arguments\n";

@@ -184,6 +184,28 @@ static PetscErrorCode SolveColumns(KalAnalysis analysis, Mat A, PetscInt size, P
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The matrix' diagonal is shifted and put back, so that no second matrix is needed. */
+static PetscErrorCode SolveAssembled(KalAnalysis analysis, PetscInt size, PetscReal *matrix, PetscReal shift, PetscInt columns, PetscReal *b, PetscReal *x)
+{
+  PetscReal *diagonal;
+  PetscInt   i;
+  Mat        A;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(size, &diagonal));
+  for (i = 0; i < size; i++) {
+    diagonal[i] = matrix[i + (size_t)i * size];
+    matrix[i + (size_t)i * size] += shift;
+  }
+  PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, size, size, matrix, &A));
+  PetscCall(MatSetOption(A, MAT_SPD, PETSC_TRUE));
+  PetscCall(SolveColumns(analysis, A, size, columns, b, x));
+  PetscCall(MatDestroy(&A));
+  for (i = 0; i < size; i++) matrix[i + (size_t)i * size] = diagonal[i];
+  PetscCall(PetscFree(diagonal));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   KalSolve - Solves (M + shift I) X = B for `columns` right-hand sides, on every rank with the same bits
 
@@ -191,12 +213,13 @@ static PetscErrorCode SolveColumns(KalAnalysis analysis, Mat A, PetscInt size, P
 */
 PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, PetscReal *matrix, PetscReal shift, KalEnsemble rows, PetscInt columns, PetscReal *b, PetscReal *x)
 {
-  const size_t numbers = (size_t)size * columns;
-  KalOperator  op      = {.rows = rows, .N = size, .shift = shift};
-  PetscReal   *diagonal;
-  PetscInt     i, block;
-  size_t       at;
-  Mat          A;
+  const size_t   numbers = (size_t)size * columns;
+  KalOperator    op      = {.rows = rows, .N = size, .shift = shift};
+  PetscErrorCode error   = PETSC_SUCCESS;
+  PetscInt       block;
+  int            bad;
+  size_t         at;
+  Mat            A;
 
   PetscFunctionBeginUser;
   PetscCall(PetscArrayzero(x, numbers));
@@ -211,22 +234,14 @@ PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, Pet
     PetscCall(PetscFree2(op.work, op.block));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  if (analysis->uniform || analysis->rank == 0) {
-    PetscCall(PetscMalloc1(size, &diagonal));
-    for (i = 0; i < size; i++) {
-      diagonal[i] = matrix[i + (size_t)i * size];
-      matrix[i + (size_t)i * size] += shift;
-    }
-    PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, size, size, matrix, &A));
-    PetscCall(MatSetOption(A, MAT_SPD, PETSC_TRUE));
-    PetscCall(SolveColumns(analysis, A, size, columns, b, x));
-    PetscCall(MatDestroy(&A));
-    for (i = 0; i < size; i++) matrix[i + (size_t)i * size] = diagonal[i];
-    PetscCall(PetscFree(diagonal));
-  }
+  if (analysis->uniform || analysis->rank == 0) error = SolveAssembled(analysis, size, matrix, shift, columns, b, x);
   if (!analysis->uniform) {
-    for (at = 0; at < numbers; at += 1 << 28) PetscCallMPI(MPI_Bcast(x + at, (PetscMPIInt)PetscMin(numbers - at, (size_t)1 << 28), MPI_DOUBLE, 0, analysis->comm));
+    bad = (int)error;
+    PetscCallMPI(MPI_Bcast(&bad, 1, MPI_INT, 0, analysis->comm)); /* nobody waits for a solution that rank 0 does not have */
+    error = (PetscErrorCode)bad;
+    for (at = 0; !bad && at < numbers; at += 1 << 28) PetscCallMPI(MPI_Bcast(x + at, (PetscMPIInt)PetscMin(numbers - at, (size_t)1 << 28), MPI_DOUBLE, 0, analysis->comm));
   }
+  PetscCall(error);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -69,6 +69,12 @@ static PetscErrorCode OwnStatistics(KalEnsemble e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The first row of a rank's blocks. */
+static PetscInt FirstRow(KalEnsemble e, PetscInt rank)
+{
+  return (PetscInt)PetscMin((PetscInt64)e->n, (PetscInt64)KalShare(e->nblocks, rank, e->size) * e->rows);
+}
+
 /*@
    KalEnsembleGatherBlocks - Gives every rank the entries that were computed block by block
 
@@ -89,7 +95,7 @@ PetscErrorCode KalEnsembleGatherBlocks(KalEnsemble e, PetscScalar *x)
   if (e->size == 1) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc2(e->size, &counts, e->size, &offsets));
   for (rank = 0; rank < e->size; rank++) {
-    const PetscInt begin = PetscMin(e->n, KalShare(e->nblocks, rank, e->size) * e->rows), end = PetscMin(e->n, KalShare(e->nblocks, rank + 1, e->size) * e->rows);
+    const PetscInt begin = FirstRow(e, rank), end = FirstRow(e, rank + 1);
 
     PetscCall(PetscMPIIntCast(begin, &offsets[rank]));
     PetscCall(PetscMPIIntCast(end - begin, &counts[rank]));
@@ -236,14 +242,14 @@ static PetscErrorCode CombineDraws(KalEnsemble e, const PetscReal *c, PetscInt f
 PetscErrorCode KalEnsembleCombine(KalEnsemble ensemble, const PetscReal *c, PetscScalar *y)
 {
   KalEnsemble    e    = ensemble;
-  const PetscInt last = PetscMin(e->n, KalShare(e->nblocks, e->rank + 1, e->size) * e->rows);
+  const PetscInt last = FirstRow(e, e->rank + 1);
   PetscInt       i;
 
   PetscFunctionBeginUser;
   if (e->kind == KAL_KIND_STORED) PetscCall(CombineStored(e, c, y));
   else {
     PetscCheck(e->kind == KAL_KIND_GAUSSIAN, e->comm, PETSC_ERR_SUP, "Members of this kind of ensemble are not combined; stored and Gaussian ones are");
-    for (i = KalShare(e->nblocks, e->rank, e->size) * e->rows; i < last; i += KAL_DRAWS) PetscCall(CombineDraws(e, c, i, PetscMin(KAL_DRAWS, last - i), y + i));
+    for (i = FirstRow(e, e->rank); i < last; i += KAL_DRAWS) PetscCall(CombineDraws(e, c, i, PetscMin(KAL_DRAWS, last - i), y + i));
   }
   PetscCall(KalEnsembleGatherBlocks(e, y));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -10,6 +10,7 @@
 #include "subcomm.h"
 
 #include <petscblaslapack.h>
+#include <stdlib.h>
 
 #define SEED 5
 
@@ -183,6 +184,18 @@ static inline PetscErrorCode TwinCreate(MPI_Comm comm, const Problem *problem, c
   PetscCall(KalAnalysisGetNeeds(twin->analysis, &twin->needs));
   PetscCall(TwinEnsemble(twin));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* "0,3": members 0 and 3 fail from now on; NULL: none does */
+static inline void FailMembers(Problem *problem, const char *list)
+{
+  problem->nfail = 0;
+  while (list && *list) {
+    char *end;
+
+    problem->fail[problem->nfail++] = (PetscInt)strtol(list, &end, 10);
+    list                            = *end ? end + 1 : end;
+  }
 }
 
 static inline PetscBool Fails(const Problem *problem, PetscInt j)
