@@ -64,6 +64,7 @@ typedef struct {
   PetscErrorCode (*rows)(KalAnalysis, const KalRows *); /* row-local update of the ensemble and the copies */
   PetscErrorCode (*update)(KalAnalysis);                /* or, for a method without rows, the whole update */
   PetscErrorCode (*arrays)(KalAnalysis, PetscInt *, KalArray[]);
+  PetscErrorCode (*isdone)(KalAnalysis, PetscBool *); /* whether its own stop criterion holds, after its arrays were read */
   PetscErrorCode (*view)(KalAnalysis, PetscViewer);
   PetscErrorCode (*destroy)(KalAnalysis);
 } KalAnalysisOps;
@@ -100,6 +101,7 @@ PETSC_EXTERN PetscErrorCode KalAnalysisTell(KalAnalysis, const KalTold *, KalVer
 PETSC_EXTERN PetscErrorCode KalAnalysisUpdate(KalAnalysis);
 PETSC_EXTERN PetscErrorCode KalAnalysisGetReport(KalAnalysis, KalAnalysisReport *);
 PETSC_EXTERN PetscErrorCode KalAnalysisGetArrays(KalAnalysis, PetscInt *, KalArray[]);
+PETSC_EXTERN PetscErrorCode KalAnalysisIsDone(KalAnalysis, PetscBool *);
 PETSC_EXTERN PetscErrorCode KalAnalysisView(KalAnalysis, PetscViewer);
 PETSC_EXTERN PetscErrorCode KalAnalysisDestroy(KalAnalysis *);
 

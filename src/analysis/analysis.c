@@ -317,7 +317,14 @@ PetscErrorCode KalAnalysisGetNeeds(KalAnalysis analysis, KalNeeds *needs)
 @*/
 PetscErrorCode KalAnalysisCheck(KalAnalysis analysis, KalObservations observations)
 {
+  PetscInt samples, outputs;
+  KalSpace space;
+
   PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
+  PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
+  PetscCheck((PetscInt64)samples * outputs <= PETSC_MAX_INT, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "A batch of %" PetscInt_FMT " samples of %" PetscInt_FMT " outputs has too many observations; choose a smaller -observations_batch", samples, outputs);
+  PetscCall(KalInnovationSpace(analysis, analysis->N, samples * outputs, &space));
   if (analysis->ops.check) PetscCall(analysis->ops.check(analysis, observations));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -446,6 +453,25 @@ PetscErrorCode KalAnalysisGetArrays(KalAnalysis analysis, PetscInt *count, KalAr
   PetscFunctionBeginUser;
   *count = 0;
   if (analysis->ops.arrays) PetscCall(analysis->ops.arrays(analysis, count, arrays));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisIsDone - Tells whether the method's own stop criterion holds, as for a run that is gone on with
+
+   Not Collective
+
+   Input Parameter:
+.  analysis - the analysis; its arrays were read from a snapshot
+
+   Output Parameter:
+.  done - whether no further cycle is to be done; never, for a method without such a criterion
+@*/
+PetscErrorCode KalAnalysisIsDone(KalAnalysis analysis, PetscBool *done)
+{
+  PetscFunctionBeginUser;
+  *done = PETSC_FALSE;
+  if (analysis->ops.isdone) PetscCall(analysis->ops.isdone(analysis, done));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -12,6 +12,7 @@ typedef enum {
 } KalSpace;
 
 #define KAL_MOST_COPIES 2
+#define KAL_MOST_SYSTEM 10000 /* unknowns of a system that is formed, and members of N x N weights */
 
 struct _p_KalAnalysis {
   MPI_Comm          comm;
@@ -64,9 +65,10 @@ typedef struct {
 #define KAL_WANT_GRAM      4 /* S whatever the space */
 
 PETSC_INTERN PetscErrorCode KalInnovationCreate(KalAnalysis, const KalTold *, PetscInt center, PetscReal scale, PetscInt wants, KalInnovation *);
+PETSC_INTERN PetscErrorCode KalInnovationSpace(KalAnalysis, PetscInt N, PetscInt p, KalSpace *);
 PETSC_INTERN PetscErrorCode KalInnovationDestroy(KalInnovation *);
 PETSC_INTERN PetscErrorCode KalInnovationSolve(KalAnalysis, const KalTold *, const KalInnovation *, PetscReal shift, PetscInt columns, PetscReal perturbed, PetscReal *W);
-PETSC_INTERN PetscErrorCode KalInnovationNorm(const KalInnovation *, PetscReal *);
+PETSC_INTERN PetscErrorCode KalInnovationNorm(KalAnalysis, const KalInnovation *, PetscReal *);
 
 PETSC_INTERN PetscErrorCode KalSolverSetUp(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalSolve(KalAnalysis, KalSpace, PetscInt size, PetscReal *matrix, PetscReal shift, KalEnsemble rows, PetscInt columns, PetscReal *b, PetscReal *x);

@@ -63,12 +63,13 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   KalHaber *haber = (KalHaber *)analysis->data;
 
   PetscFunctionBeginUser;
-  PetscCheck(haber->damping > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_damping %g: must be positive", (double)haber->damping);
-  PetscCheck(haber->step > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_step %g: must be positive", (double)haber->step);
-  PetscCheck(haber->spread > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_spread %g: must be positive", (double)haber->spread);
+  PetscCheck(haber->damping > 0.0 && !PetscIsInfOrNanReal(haber->damping), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_damping %g: must be positive and finite", (double)haber->damping);
+  PetscCheck(haber->step > 0.0 && !PetscIsInfOrNanReal(haber->step), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_step %g: must be positive and finite", (double)haber->step);
+  PetscCheck(haber->spread > 0.0 && !PetscIsInfOrNanReal(haber->spread), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_spread %g: must be positive and finite", (double)haber->spread);
   PetscCheck(haber->momentum >= 0.0 && haber->momentum < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_momentum %g: must be at least 0 and less than 1", (double)haber->momentum);
   PetscCall(CheckSchedule(analysis, "step", haber->stepschedule, haber->stepfinal));
   PetscCall(CheckSchedule(analysis, "spread", haber->spreadschedule, haber->spreadfinal));
+  PetscCheck(haber->spreadfinal > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_spread_final %g: must be positive, perturbations without spread change no prediction", (double)haber->spreadfinal);
   analysis->needs.least     = 2;
   analysis->needs.vectors   = 2;
   analysis->needs.generated = PETSC_TRUE;

@@ -259,15 +259,16 @@ static PetscErrorCode GatherObservationSpace(KalPass *pass, PetscInt wants)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ChooseSpace(KalAnalysis analysis, KalInnovation *in)
+/*
+  KalInnovationSpace - The space of the linear system for N members and p observations; a system that is too large is refused
+*/
+PetscErrorCode KalInnovationSpace(KalAnalysis analysis, PetscInt N, PetscInt p, KalSpace *space)
 {
-  const PetscInt most = 10000;
-
   PetscFunctionBeginUser;
-  in->space = analysis->space;
-  if (in->space == KAL_SPACE_AUTO) in->space = in->p < in->N ? KAL_SPACE_OBSERVATION : KAL_SPACE_ENSEMBLE;
-  PetscCheck(in->space != KAL_SPACE_ENSEMBLE || in->N <= most, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "A system in ensemble space has the size N = %" PetscInt_FMT "; at most %" PetscInt_FMT " is possible: use fewer members, a batch with fewer observations than members, or -analysis_space matrix-free", in->N, most);
-  PetscCheck(in->space != KAL_SPACE_OBSERVATION || in->p <= most, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "A system in observation space has the size p = %" PetscInt_FMT "; at most %" PetscInt_FMT " is possible: use -analysis_space ensemble or a smaller -observations_batch", in->p, most);
+  *space = analysis->space;
+  if (*space == KAL_SPACE_AUTO) *space = p < N ? KAL_SPACE_OBSERVATION : KAL_SPACE_ENSEMBLE;
+  PetscCheck(*space != KAL_SPACE_ENSEMBLE || N <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "A system in ensemble space has the size N = %" PetscInt_FMT "; at most %d is possible: use fewer members, a batch with fewer observations than members, or -analysis_space matrix-free", N, KAL_MOST_SYSTEM);
+  PetscCheck(*space != KAL_SPACE_OBSERVATION || p <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "A system in observation space has the size p = %" PetscInt_FMT "; at most %d is possible: use -analysis_space ensemble or a smaller -observations_batch", p, KAL_MOST_SYSTEM);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -281,7 +282,7 @@ static PetscErrorCode ChooseSpace(KalAnalysis analysis, KalInnovation *in)
 PetscErrorCode KalInnovationCreate(KalAnalysis analysis, const KalTold *told, PetscInt center, PetscReal scale, PetscInt wants, KalInnovation *in)
 {
   const PetscBool members = (PetscBool)((wants & KAL_WANT_MEMBERS) != 0);
-  PetscBool       gram, cross;
+  PetscBool       gram, cross, perturbed;
   KalPass         pass = {.analysis = analysis, .told = told, .innovation = in, .center = center};
   PetscReal      *sums;
   PetscInt        j;
@@ -296,7 +297,7 @@ PetscErrorCode KalInnovationCreate(KalAnalysis analysis, const KalTold *told, Pe
   in->scale = scale > 0.0 ? scale : 1.0 / PetscSqrtReal((PetscReal)PetscMax(1, in->active - 1));
   PetscCall(KalObservationsGetLoss(told->observations, NULL, NULL, &in->affine));
   if (center >= 0) in->affine = PETSC_FALSE;
-  PetscCall(ChooseSpace(analysis, in));
+  PetscCall(KalInnovationSpace(analysis, in->N, in->p, &in->space));
 
   gram             = (PetscBool)(in->space == KAL_SPACE_ENSEMBLE || (wants & KAL_WANT_GRAM) != 0 || (in->space == KAL_SPACE_MATRIXFREE && members && in->affine));
   cross            = (PetscBool)(members && !in->affine && in->space != KAL_SPACE_OBSERVATION);
@@ -305,10 +306,11 @@ PetscErrorCode KalInnovationCreate(KalAnalysis analysis, const KalTold *told, Pe
   pass.at.d        = Take(&pass.at.count, PETSC_TRUE, in->N);
   pass.at.scalars  = Take(&pass.at.count, PETSC_TRUE, 2);
   pass.at.misfit   = Take(&pass.at.count, pass.residuals, in->N);
-  PetscCheck(!gram || (PetscInt64)in->N * (in->N + 1) / 2 + 2 * (PetscInt64)in->N * in->N < PETSC_MAX_INT, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " members are too many for an N x N system", in->N);
-  pass.at.gram      = Take(&pass.at.count, gram, gram ? (PetscInt)((PetscInt64)in->N * (in->N + 1) / 2) : 0);
+  perturbed        = (PetscBool)((wants & KAL_WANT_PERTURBED) != 0 && in->space != KAL_SPACE_OBSERVATION);
+  PetscCheck(!(gram || cross || perturbed) || in->N <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " members are too many for N x N products; at most %d are possible", in->N, KAL_MOST_SYSTEM);
+  pass.at.gram      = Take(&pass.at.count, gram, gram ? in->N * (in->N + 1) / 2 : 0);
   pass.at.cross     = Take(&pass.at.count, cross, cross ? in->N * in->N : 0);
-  pass.at.perturbed = Take(&pass.at.count, (PetscBool)((wants & KAL_WANT_PERTURBED) != 0 && in->space != KAL_SPACE_OBSERVATION), in->N * in->N);
+  pass.at.perturbed = Take(&pass.at.count, perturbed, perturbed ? in->N * in->N : 0);
 
   PetscCall(PassCreate(&pass));
   PetscCall(PetscMalloc1(pass.at.count, &sums));
@@ -338,9 +340,9 @@ PetscErrorCode KalInnovationDestroy(KalInnovation *in)
 /*
   KalInnovationNorm - Frobenius norm of D = A'R, for the adaptive time step
 
-  Not Collective; the same on every rank.
+  Collective; the same on every rank.
 */
-PetscErrorCode KalInnovationNorm(const KalInnovation *in, PetscReal *norm)
+PetscErrorCode KalInnovationNorm(KalAnalysis analysis, const KalInnovation *in, PetscReal *norm)
 {
   const size_t    NN  = (size_t)in->N * in->N;
   const PetscReal one = 1.0, zero = 0.0;
@@ -357,6 +359,7 @@ PetscErrorCode KalInnovationNorm(const KalInnovation *in, PetscReal *norm)
   }
   for (i = 0; i < NN; i++) square += D[i] * D[i];
   *norm = PetscSqrtReal(square);
+  if (!analysis->uniform) PetscCallMPI(MPI_Bcast(norm, 1, MPI_DOUBLE, 0, analysis->comm));
   if (!in->D) PetscCall(PetscFree(D));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -400,6 +403,7 @@ static PetscErrorCode SolveObservation(KalAnalysis analysis, const KalTold *told
   PetscCall(ObservationSides(analysis, told, in, columns, perturbed, b));
   PetscCall(KalSolve(analysis, KAL_SPACE_OBSERVATION, in->p, M, shift, NULL, columns, b, x));
   PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &N, &k, &p, &one, in->A, &p, x, &p, &zero, W, &N));
+  for (j = 0; !analysis->uniform && j < columns; j++) PetscCallMPI(MPI_Bcast(W + (size_t)j * in->N, (PetscMPIInt)in->N, MPI_DOUBLE, 0, analysis->comm));
   PetscCall(PetscFree3(M, b, x));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -59,13 +59,13 @@ static PetscErrorCode CheckOptions(KalAnalysis analysis, const KalInversion *inv
   const PetscBool renewed = (PetscBool)(inv->redrawcycles || inv->redrawepochs || inv->inflation != 1.0 || inv->additive != 0.0 || inv->momentum != KAL_MOMENTUM_NONE);
 
   PetscFunctionBeginUser;
-  PetscCheck(inv->step > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: the time step must be positive", Option(inv, "step"), (double)inv->step);
-  PetscCheck(inv->floor >= 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "step_floor"), (double)inv->floor);
+  PetscCheck(inv->step > 0.0 && !PetscIsInfOrNanReal(inv->step), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: the time step must be positive", Option(inv, "step"), (double)inv->step);
+  PetscCheck(inv->floor >= 0.0 && !PetscIsInfOrNanReal(inv->floor), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "step_floor"), (double)inv->floor);
   PetscCheck(inv->most > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be positive", Option(inv, "step_most"), (double)inv->most);
-  PetscCheck(inv->total >= 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "step_total"), (double)inv->total);
-  PetscCheck(inv->inflation > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be positive; 1 is none", Option(inv, "inflation"), (double)inv->inflation);
-  PetscCheck(inv->additive >= 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "inflation_additive"), (double)inv->additive);
-  PetscCheck(inv->redrawspread >= 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "redraw_spread"), (double)inv->redrawspread);
+  PetscCheck(inv->total >= 0.0 && !PetscIsInfOrNanReal(inv->total), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "step_total"), (double)inv->total);
+  PetscCheck(inv->inflation > 0.0 && !PetscIsInfOrNanReal(inv->inflation), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be positive; 1 is none", Option(inv, "inflation"), (double)inv->inflation);
+  PetscCheck(inv->additive >= 0.0 && !PetscIsInfOrNanReal(inv->additive), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "inflation_additive"), (double)inv->additive);
+  PetscCheck(inv->redrawspread >= 0.0 && !PetscIsInfOrNanReal(inv->redrawspread), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "redraw_spread"), (double)inv->redrawspread);
   PetscCheck(inv->momentumfactor >= 0.0 && inv->momentumfactor < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be at least 0 and less than 1", Option(inv, "momentum_factor"), (double)inv->momentumfactor);
   PetscCheck(inv->target != KAL_TARGET_POSTERIOR || !renewed, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s posterior: momentum, redraws and inflation change the distribution; leave them out", Option(inv, "target"));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -77,6 +77,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
 
   PetscFunctionBeginUser;
   PetscCall(CheckOptions(analysis, inv));
+  PetscCheck(analysis->N <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_size %" PetscInt_FMT " is too large: %s makes N x N weights, for at most %d members; haber needs none", analysis->N, inv->prefix, KAL_MOST_SYSTEM);
   if (inv->target == KAL_TARGET_POSTERIOR && inv->total == 0.0) inv->total = 1.0;
   analysis->needs.least  = 2;
   analysis->needs.copies = inv->momentum == KAL_MOMENTUM_NONE ? 0 : 1;
@@ -154,13 +155,23 @@ static PetscErrorCode CheckLoss(KalAnalysis analysis, KalObservations observatio
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The steps sum up to the total that was asked for, but for rounding. */
+static PetscErrorCode IsDone(KalAnalysis analysis, PetscBool *done)
+{
+  const KalInversion *inv = (const KalInversion *)analysis->data;
+
+  PetscFunctionBeginUser;
+  *done = (PetscBool)(inv->total > 0.0 && inv->state[KAL_STATE_TIME] >= inv->total * (1.0 - 1e-12));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
 {
   KalInversion *inv = (KalInversion *)analysis->data;
   KalInnovation in;
   PetscReal     step;
   PetscInt      wants = inv->wants | (inv->perturbed ? KAL_WANT_PERTURBED : 0);
-  PetscBool     affine;
+  PetscBool     affine, done;
 
   PetscFunctionBeginUser;
   PetscCall(CheckLoss(analysis, told->observations));
@@ -177,7 +188,8 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   analysis->report.loss = in.loss / told->batch->samples;
   analysis->report.step = step;
   analysis->report.time = inv->state[KAL_STATE_TIME];
-  *verdict              = inv->total > 0.0 && inv->state[KAL_STATE_TIME] >= inv->total * (1.0 - 1e-12) ? KAL_VERDICT_STOP : KAL_VERDICT_ACCEPT;
+  PetscCall(IsDone(analysis, &done));
+  *verdict = done ? KAL_VERDICT_STOP : KAL_VERDICT_ACCEPT;
   PetscCall(KalInnovationDestroy(&in));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -331,6 +343,7 @@ PetscErrorCode KalInversionCreate(KalAnalysis analysis, const char *prefix, KalI
   analysis->ops.rows           = Rows;
   analysis->ops.update         = Update;
   analysis->ops.arrays         = Arrays;
+  analysis->ops.isdone         = IsDone;
   analysis->ops.view           = View;
   analysis->ops.destroy        = Destroy;
   *inversion                   = inv;

@@ -75,6 +75,31 @@ static PetscErrorCode SameKernels(MPI_Comm comm, PetscBool *same)
 }
 
 /*
+  A preconditioner that is not the inverse needs iterations: -analysis_pc_type alone makes them conjugate
+  gradients; preonly with it, and a factorization without a matrix, are refused.
+*/
+static PetscErrorCode CheckSolver(KalAnalysis analysis, PetscBool matrixfree)
+{
+  PetscBool preonly, direct, asked;
+  PC        pc;
+  PCType    type;
+
+  PetscFunctionBeginUser;
+  PetscCall(KSPGetPC(analysis->ksp, &pc));
+  PetscCall(PCGetType(pc, &type));
+  PetscCall(PetscObjectTypeCompare((PetscObject)analysis->ksp, KSPPREONLY, &preonly));
+  PetscCall(PetscObjectTypeCompareAny((PetscObject)pc, &direct, PCCHOLESKY, PCLU, PCSVD, PCQR, PCREDUNDANT, ""));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-analysis_ksp_type", &asked));
+  PetscCheck(!matrixfree || analysis->uniform, analysis->comm, PETSC_ERR_SUP, "-analysis_space matrix-free needs the same BLAS kernels on every rank; these ranks run different ones: set OPENBLAS_CORETYPE, or use another -analysis_space");
+  PetscCheck(!matrixfree || !direct, analysis->comm, PETSC_ERR_ARG_INCOMP, "-analysis_pc_type %s factors a matrix, and -analysis_space matrix-free has none; use -analysis_pc_type none", type);
+  if (!preonly || direct) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(!asked, analysis->comm, PETSC_ERR_ARG_INCOMP, "-analysis_ksp_type preonly with -analysis_pc_type %s does not solve the system; use cg, or a direct -analysis_pc_type (cholesky, lu)", type);
+  PetscCall(KSPSetType(analysis->ksp, KSPCG));
+  PetscCall(KSPSetFromOptions(analysis->ksp));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
   KalSolverSetUp - Makes the KSP under the prefix analysis_ : direct, or conjugate gradients without a matrix
 */
 PetscErrorCode KalSolverSetUp(KalAnalysis analysis)
@@ -91,6 +116,7 @@ PetscErrorCode KalSolverSetUp(KalAnalysis analysis)
   PetscCall(PCSetType(pc, matrixfree ? PCNONE : PCCHOLESKY));
   PetscCall(KSPSetTolerances(analysis->ksp, 1e-10, PETSC_DEFAULT, PETSC_DEFAULT, 10000));
   PetscCall(KSPSetFromOptions(analysis->ksp));
+  PetscCall(CheckSolver(analysis, matrixfree));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -4,12 +4,13 @@
 /*
   Adaptive: h / (|D| + floor), D_kj = <g_k - mean, grad L(g_j)> / (N - 1); the paper has 1/N (share/doc/methods.md, "Time steps").
 */
-static PetscErrorCode Adaptive(const KalInversion *inv, const KalInnovation *in, PetscReal *step)
+static PetscErrorCode Adaptive(KalAnalysis analysis, const KalInnovation *in, PetscReal *step)
 {
-  PetscReal norm;
+  const KalInversion *inv = (const KalInversion *)analysis->data;
+  PetscReal           norm;
 
   PetscFunctionBeginUser;
-  PetscCall(KalInnovationNorm(in, &norm));
+  PetscCall(KalInnovationNorm(analysis, in, &norm));
   *step = inv->step / (norm * in->scale + inv->floor);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -33,7 +34,7 @@ static void Misfit(const KalInnovation *in, PetscReal *step)
 /*
   KalInversionStep - The time step of this cycle; what is left to the total bounds it
 
-  Not Collective; the same on every rank.
+  Collective; the same on every rank.
 */
 PetscErrorCode KalInversionStep(KalAnalysis analysis, const KalInnovation *in, PetscReal *step)
 {
@@ -41,7 +42,7 @@ PetscErrorCode KalInversionStep(KalAnalysis analysis, const KalInnovation *in, P
 
   PetscFunctionBeginUser;
   *step = inv->step;
-  if (inv->rule == KAL_STEP_ADAPTIVE) PetscCall(Adaptive(inv, in, step));
+  if (inv->rule == KAL_STEP_ADAPTIVE) PetscCall(Adaptive(analysis, in, step));
   if (inv->rule == KAL_STEP_MISFIT) Misfit(in, step);
   *step = PetscMin(*step, inv->most);
   if (inv->total > 0.0) *step = PetscMin(*step, (inv->total - inv->state[KAL_STATE_TIME]) * analysis->perepoch);

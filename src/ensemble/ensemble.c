@@ -131,7 +131,7 @@ static PetscInt RoundUp(PetscInt value, PetscInt unit)
 static void ChooseBlocks(KalEnsemble e)
 {
   const PetscInt groups = (e->n + e->group - 1) / e->group;
-  PetscInt       rows   = e->wanted ? e->wanted : PetscMax(64, PetscMin(KAL_BLOCK_MOST, (PetscInt)(KAL_BLOCK_BYTES / sizeof(PetscScalar)) / e->N));
+  PetscInt       rows   = e->wanted ? PetscMin(e->wanted, e->n) : PetscMax(64, PetscMin(KAL_BLOCK_MOST, (PetscInt)(KAL_BLOCK_BYTES / sizeof(PetscScalar)) / e->N));
   PetscInt       blocks = (e->n + rows - 1) / rows;
 
   if (!e->wanted && blocks > 2) blocks = blocks <= 8 ? RoundUp(blocks, 2) : RoundUp(blocks, 4);

@@ -70,48 +70,48 @@ static void PhiloxPlain(const KalDrawStream *s, uint64_t chunk, Words w)
   The same with a call a 64-bit lane, for which vectors have a widening multiply of the low halves that
   compilers do not find on their own. What stands in the high halves does not matter.
 */
-#define PHILOX_WIDE(name, isa, bytes, register_type, widemul)                                                                                                   \
-  typedef uint64_t                             name##Lanes __attribute__((vector_size(bytes)));                                                                 \
-  typedef uint32_t                             name##Half __attribute__((vector_size(bytes / 2)));                                                              \
-  __attribute__((target(isa))) KAL_INLINE void name(const KalDrawStream *s, uint64_t chunk, Words w)                                                            \
-  {                                                                                                                                                             \
-    enum {                                                                                                                                                      \
-      LANES = bytes / 8,                                                                                                                                        \
-      PARTS = KAL_DRAW_CALLS / LANES                                                                                                                            \
-    };                                                                                                                                                          \
-    const uint64_t        call = chunk * KAL_DRAW_CALLS;                                                                                                        \
-    const name##Lanes     zero = {0}, m0 = zero + PHILOX_M4x32_0, m1 = zero + PHILOX_M4x32_1;                                                                   \
-    name##Lanes           a[PARTS], b[PARTS], c[PARTS], d[PARTS];                                                                                               \
-    uint32_t              k0 = s->key[0], k1 = s->key[1];                                                                                                       \
-    static const uint64_t iota[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};                                                                    \
-                                                                                                                                                                \
-    for (int i = 0; i < PARTS; i++) {                                                                                                                           \
-      memcpy(&a[i], iota + i * LANES, sizeof a[i]);                                                                                                             \
-      a[i] += (uint64_t)(uint32_t)call;                                                                                                                         \
-      b[i] = zero + (call >> 32);                                                                                                                               \
-      c[i] = zero + s->member;                                                                                                                                  \
-      d[i] = zero + s->cycle;                                                                                                                                   \
-    }                                                                                                                                                           \
-    for (int round = 0; round < philox4x32_rounds; round++) {                                                                                                   \
-      const name##Lanes v0 = zero + k0, v1 = zero + k1;                                                                                                         \
-      for (int i = 0; i < PARTS; i++) {                                                                                                                         \
+#define PHILOX_WIDE(name, isa, bytes, register_type, widemul) \
+  typedef uint64_t                             name##Lanes __attribute__((vector_size(bytes))); \
+  typedef uint32_t                             name##Half __attribute__((vector_size(bytes / 2))); \
+  __attribute__((target(isa))) KAL_INLINE void name(const KalDrawStream *s, uint64_t chunk, Words w) \
+  { \
+    enum { \
+      LANES = bytes / 8, \
+      PARTS = KAL_DRAW_CALLS / LANES \
+    }; \
+    const uint64_t        call = chunk * KAL_DRAW_CALLS; \
+    const name##Lanes     zero = {0}, m0 = zero + PHILOX_M4x32_0, m1 = zero + PHILOX_M4x32_1; \
+    name##Lanes           a[PARTS], b[PARTS], c[PARTS], d[PARTS]; \
+    uint32_t              k0 = s->key[0], k1 = s->key[1]; \
+    static const uint64_t iota[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; \
+\
+    for (int i = 0; i < PARTS; i++) { \
+      memcpy(&a[i], iota + i * LANES, sizeof a[i]); \
+      a[i] += (uint64_t)(uint32_t)call; \
+      b[i] = zero + (call >> 32); \
+      c[i] = zero + s->member; \
+      d[i] = zero + s->cycle; \
+    } \
+    for (int round = 0; round < philox4x32_rounds; round++) { \
+      const name##Lanes v0 = zero + k0, v1 = zero + k1; \
+      for (int i = 0; i < PARTS; i++) { \
         const name##Lanes p0 = (name##Lanes)widemul((register_type)m0, (register_type)a[i]), p1 = (name##Lanes)widemul((register_type)m1, (register_type)c[i]); \
-        a[i] = (p1 >> 32) ^ b[i] ^ v0;                                                                                                                          \
-        b[i] = p1;                                                                                                                                              \
-        c[i] = (p0 >> 32) ^ d[i] ^ v1;                                                                                                                          \
-        d[i] = p0;                                                                                                                                              \
-      }                                                                                                                                                         \
-      k0 += PHILOX_W32_0;                                                                                                                                       \
-      k1 += PHILOX_W32_1;                                                                                                                                       \
-    }                                                                                                                                                           \
-    for (int i = 0; i < PARTS; i++) {                                                                                                                           \
-      const name##Half a2 = __builtin_convertvector(a[i], name##Half), b2 = __builtin_convertvector(b[i], name##Half);                                          \
-      const name##Half c2 = __builtin_convertvector(c[i], name##Half), d2 = __builtin_convertvector(d[i], name##Half);                                          \
-      memcpy(w[0] + i * LANES, &a2, sizeof a2);                                                                                                                 \
-      memcpy(w[1] + i * LANES, &b2, sizeof b2);                                                                                                                 \
-      memcpy(w[2] + i * LANES, &c2, sizeof c2);                                                                                                                 \
-      memcpy(w[3] + i * LANES, &d2, sizeof d2);                                                                                                                 \
-    }                                                                                                                                                           \
+        a[i] = (p1 >> 32) ^ b[i] ^ v0; \
+        b[i] = p1; \
+        c[i] = (p0 >> 32) ^ d[i] ^ v1; \
+        d[i] = p0; \
+      } \
+      k0 += PHILOX_W32_0; \
+      k1 += PHILOX_W32_1; \
+    } \
+    for (int i = 0; i < PARTS; i++) { \
+      const name##Half a2 = __builtin_convertvector(a[i], name##Half), b2 = __builtin_convertvector(b[i], name##Half); \
+      const name##Half c2 = __builtin_convertvector(c[i], name##Half), d2 = __builtin_convertvector(d[i], name##Half); \
+      memcpy(w[0] + i * LANES, &a2, sizeof a2); \
+      memcpy(w[1] + i * LANES, &b2, sizeof b2); \
+      memcpy(w[2] + i * LANES, &c2, sizeof c2); \
+      memcpy(w[3] + i * LANES, &d2, sizeof d2); \
+    } \
   }
 
 KAL_INLINE float FloatOf(int32_t bits)
@@ -187,9 +187,9 @@ KAL_INLINE void Turn(const float *restrict r, const uint32_t *restrict w, float 
 
 /* Square roots of 16 numbers; as calls of sqrtf() they would keep errno and with it scalar code. */
 #if defined(KAL_WIDE)
-#define ROOTS(name, isa, floats, load, root, store)                                   \
-  __attribute__((target(isa))) KAL_INLINE void name(float x[KAL_DRAW_CALLS])          \
-  {                                                                                   \
+#define ROOTS(name, isa, floats, load, root, store) \
+  __attribute__((target(isa))) KAL_INLINE void name(float x[KAL_DRAW_CALLS]) \
+  { \
     for (int k = 0; k < KAL_DRAW_CALLS; k += floats) store(x + k, root(load(x + k))); \
   }
 ROOTS(Roots128, "sse2", 4, _mm_loadu_ps, _mm_sqrt_ps, _mm_storeu_ps)
@@ -202,27 +202,27 @@ static void Roots128(float x[KAL_DRAW_CALLS])
 }
 #endif
 
-#define KERNELS(suffix, attributes, philox, roots)                                                                 \
+#define KERNELS(suffix, attributes, philox, roots) \
   attributes static void Bits##suffix(const KalDrawStream *stream, uint64_t first, size_t chunks, uint32_t *words) \
-  {                                                                                                                \
-    for (size_t i = 0; i < chunks; i++) {                                                                          \
-      Words w;                                                                                                     \
-      philox(stream, first + i, w);                                                                                \
-      memcpy(words + i * KAL_DRAW_CHUNK, w, sizeof w);                                                             \
-    }                                                                                                              \
-  }                                                                                                                \
-  attributes static void Normal##suffix(const KalDrawStream *stream, uint64_t first, size_t chunks, float *z)      \
-  {                                                                                                                \
-    for (size_t i = 0; i < chunks; i++, z += KAL_DRAW_CHUNK) {                                                     \
-      Words w;                                                                                                     \
-      float r[2][KAL_DRAW_CALLS];                                                                                  \
-      philox(stream, first + i, w);                                                                                \
-      for (int h = 0; h < 2; h++) {                                                                                \
-        SquaredRadii(w[2 * h], r[h]);                                                                              \
-        roots(r[h]);                                                                                               \
-        Turn(r[h], w[2 * h + 1], z + 2 * h * KAL_DRAW_CALLS, z + (2 * h + 1) * KAL_DRAW_CALLS);                    \
-      }                                                                                                            \
-    }                                                                                                              \
+  { \
+    for (size_t i = 0; i < chunks; i++) { \
+      Words w; \
+      philox(stream, first + i, w); \
+      memcpy(words + i * KAL_DRAW_CHUNK, w, sizeof w); \
+    } \
+  } \
+  attributes static void Normal##suffix(const KalDrawStream *stream, uint64_t first, size_t chunks, float *z) \
+  { \
+    for (size_t i = 0; i < chunks; i++, z += KAL_DRAW_CHUNK) { \
+      Words w; \
+      float r[2][KAL_DRAW_CALLS]; \
+      philox(stream, first + i, w); \
+      for (int h = 0; h < 2; h++) { \
+        SquaredRadii(w[2 * h], r[h]); \
+        roots(r[h]); \
+        Turn(r[h], w[2 * h + 1], z + 2 * h * KAL_DRAW_CALLS, z + (2 * h + 1) * KAL_DRAW_CALLS); \
+      } \
+    } \
   }
 
 KERNELS(Plain, , PhiloxPlain, Roots128)
@@ -237,10 +237,10 @@ KERNELS(512, __attribute__((target(KAL_AVX512))), Philox512, Roots512)
 const KalDrawKernels *KalDrawGetKernels(int which)
 {
   static const KalDrawKernels kernels[] = {
-    {"plain", BitsPlain, NormalPlain},
+    {"plain",   BitsPlain, NormalPlain},
 #if defined(KAL_WIDE)
-    {"avx2", Bits256, Normal256},
-    {"avx512f", Bits512, Normal512},
+    {"avx2",    Bits256,   Normal256  },
+    {"avx512f", Bits512,   Normal512  },
 #endif
   };
 

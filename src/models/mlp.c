@@ -27,6 +27,20 @@ static PetscErrorCode WidthsText(const KalMLP *mlp, size_t size, char *text)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* PETSc passes over an empty entry of a list. */
+static PetscErrorCode RefuseEmptyEntries(MPI_Comm comm)
+{
+  const char *text;
+  PetscBool   set;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsFindPair(NULL, NULL, "-mlp_layers", &text, &set));
+  for (const char *c = set ? text : NULL; c; c = strchr(c, ',') ? strchr(c, ',') + 1 : NULL) {
+    PetscCheck(*c && *c != ',', comm, PETSC_ERR_ARG_WRONG, "-mlp_layers %s has an empty entry; give every width, as in 784,100,10", text);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode LayersFromOptions(KalModel model, KalOptionItems PetscOptionsObject)
 {
   KalMLP   *mlp                       = (KalMLP *)model->data;
@@ -37,6 +51,7 @@ static PetscErrorCode LayersFromOptions(KalModel model, KalOptionItems PetscOpti
   if (mlp->layers) PetscCall(PetscArraycpy(width, mlp->width, mlp->layers + 1));
   PetscCall(PetscOptionsIntArray("-mlp_layers", "widths: inputs, hidden layers, outputs", "KALMODELMLP", width, &n, &given));
   if (!given) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(RefuseEmptyEntries(model->comm));
   PetscCheck(n >= 2, model->comm, PETSC_ERR_ARG_OUTOFRANGE, "-mlp_layers has %" PetscInt_FMT " numbers; it needs at least the input and the output width, as in 784,100,10", n);
   PetscCheck(n <= KAL_MLP_LAYERS + 1, model->comm, PETSC_ERR_ARG_OUTOFRANGE, "-mlp_layers has more than %d numbers", KAL_MLP_LAYERS + 1);
   for (PetscInt l = 0; l < n; l++) PetscCheck(width[l] >= 1, model->comm, PETSC_ERR_ARG_OUTOFRANGE, "-mlp_layers has a layer of width %" PetscInt_FMT "; widths are at least 1", width[l]);

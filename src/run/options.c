@@ -2,6 +2,8 @@
 #include "runimpl.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Options that PETSc looks up later than a run's set-up, or that are not part of a run's description. */
@@ -10,6 +12,8 @@ static const char *const Unrecorded[] = {"restart", "run_dry", "options_", "log_
 
 /* Options of ours that may stand without a value: they are true then. */
 static const char *const Flags[] = {"run_dry", "run_evaluate_ensemble", "haber_antithetic", "mlp_prior_center", NULL};
+/* Options of ours that are whole numbers. */
+static const char *const Integers[] = {"run_cycles", "run_seed", "run_monitor_every", "run_evaluate_every", "run_survivors", "run_progress", "ensemble_size", "ensemble_block_rows", "snapshot_every", "snapshot_keep", "observations_batch", "observations_samples", "mlp_layers", "analysis_schedule_cycles", "eki_redraw_cycles", "eki_redraw_epochs", "etki_redraw_cycles", "etki_redraw_epochs", "haber_line_search", NULL};
 /* What options of ours begin with; a model of a user's may have others. */
 static const char *const Ours[] = {"run_", "ensemble_", "snapshot_", "observations_", "model_", "mlp_", "analysis_", "eki_", "etki_", "haber_", "restart", NULL};
 
@@ -30,27 +34,49 @@ static PetscBool IsName(const char *word)
 }
 
 /*
+  One option after the other out of the option database's text "-name value -name -name value ", which is cut into pieces;
+  name is NULL at the end. The value is looked up for its length, for it may hold blanks and words like names. That marks the
+  option as used: unknown ones must have been refused before.
+*/
+static PetscErrorCode NextOption(char **at, char **name, char **value)
+{
+  const char *known;
+  size_t      length = 0;
+  PetscBool   set;
+
+  PetscFunctionBeginUser;
+  *name = strchr(*at, '-');
+  if (!*name) PetscFunctionReturn(PETSC_SUCCESS);
+  *value = *name + strcspn(*name, " ");
+  if (**value) *(*value)++ = '\0';
+  PetscCall(PetscOptionsFindPair(NULL, NULL, *name, &known, &set));
+  if (set && known) PetscCall(PetscStrlen(known, &length));
+  *at = *value + length;
+  if (length && **at) *(*at)++ = '\0';
+  if (!length) *value = NULL;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
   KalOptionsRecord - Text of the options that describe the run, one "-name value" a line; PetscFree it
 */
 PetscErrorCode KalOptionsRecord(char **text)
 {
-  char  *all, *word, *rest = NULL;
+  char  *all, *at, *name, *value;
   size_t length;
 
   PetscFunctionBeginUser;
   PetscCall(PetscOptionsGetAll(NULL, &all));
   PetscCall(PetscStrlen(all, &length));
   PetscCall(PetscCalloc1(length + 2, text));
-  for (word = strtok_r(all, " \n", &rest); word;) {
-    const PetscBool wanted = (PetscBool)!Begins(word + 1, Unrecorded);
-
-    if (wanted) strcat(*text, word);
-    for (word = strtok_r(NULL, " \n", &rest); word && !IsName(word); word = strtok_r(NULL, " \n", &rest)) {
-      if (!wanted) continue;
-      strcat(*text, " ");
-      strcat(*text, word);
-    }
-    if (wanted) strcat(*text, "\n");
+  at = all;
+  while (PETSC_TRUE) {
+    PetscCall(NextOption(&at, &name, &value));
+    if (!name) break;
+    if (Begins(name + 1, Unrecorded)) continue;
+    strcat(*text, name);
+    if (value) strcat(strcat(*text, " "), value);
+    strcat(*text, "\n");
   }
   PetscCall(PetscFree(all));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -76,19 +102,63 @@ PetscErrorCode KalOptionsRestore(const char *text)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* An option that stands without its value would be passed over in silence. */
-static PetscErrorCode RefuseBare(MPI_Comm comm)
+/* An option that stands without its value would be passed over in silence; one of several lines cannot be recorded. */
+static PetscErrorCode RefuseValues(MPI_Comm comm)
 {
-  char *all, *word, *next, *rest = NULL, bare[256] = "";
+  char     *all, *at, *name, *value;
+  PetscBool set;
 
   PetscFunctionBeginUser;
   PetscCall(PetscOptionsGetAll(NULL, &all));
-  for (word = strtok_r(all, " \n", &rest); word && !bare[0]; word = next) {
-    next = strtok_r(NULL, " \n", &rest);
-    if (IsName(word) && (!next || IsName(next)) && Begins(word + 1, Ours) && !Begins(word + 1, Tolerated) && !Begins(word + 1, Flags)) PetscCall(PetscStrncpy(bare, word, sizeof bare));
+  at = all;
+  while (PETSC_TRUE) {
+    PetscCall(NextOption(&at, &name, &value));
+    if (!name) break;
+    set = (PetscBool)(value && (!IsName(value) || strchr(value, ' ')));
+    PetscCheck(set || !Begins(name + 1, Ours) || Begins(name + 1, Tolerated) || Begins(name + 1, Flags), comm, PETSC_ERR_ARG_WRONG, "%s stands without a value; -help says what it takes", name);
+    PetscCheck(!value || !strchr(value, '\n'), comm, PETSC_ERR_ARG_WRONG, "The value of %s has more than one line; give it in one", name);
   }
   PetscCall(PetscFree(all));
-  PetscCheck(!bare[0], comm, PETSC_ERR_ARG_WRONG, "%s stands without a value; -help says what it takes", bare);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Whether a number of a list of whole numbers is too large for a PetscInt: PETSc would take what is left of it. */
+static PetscBool IsTooLarge(const char *list)
+{
+  char *end;
+
+  while (*list) {
+    errno                 = 0;
+    const long long value = strtoll(list, &end, 10);
+
+    if ((*end == ',' || !*end) && (errno == ERANGE || value > PETSC_MAX_INT || value < PETSC_MIN_INT)) return PETSC_TRUE;
+    end += strcspn(end, ",");
+    list = *end ? end + 1 : end;
+  }
+  return PETSC_FALSE;
+}
+
+/*
+  KalOptionsRefuseLarge - An error that names an option of ours, of whole numbers, whose value is too large for a PetscInt
+
+  Collective. Called before the options are looked up, and marks none as used.
+*/
+PetscErrorCode KalOptionsRefuseLarge(MPI_Comm comm)
+{
+  char     *all, *word, *next, *rest = NULL;
+  PetscInt  i;
+  PetscBool same;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsGetAll(NULL, &all));
+  for (word = strtok_r(all, " ", &rest); word; word = next) {
+    next = strtok_r(NULL, " ", &rest);
+    for (i = 0; next && word[0] == '-' && Integers[i]; i++) {
+      PetscCall(PetscStrcasecmp(word + 1, Integers[i], &same));
+      PetscCheck(!same || !IsTooLarge(next), comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %s is too large: this PETSc counts from %" PetscInt_FMT " to %" PetscInt_FMT, word, next, PETSC_MIN_INT, PETSC_MAX_INT);
+    }
+  }
+  PetscCall(PetscFree(all));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -111,7 +181,7 @@ PetscErrorCode KalOptionsRefuseUnknown(MPI_Comm comm)
   }
   PetscCall(PetscOptionsLeftRestore(NULL, &left, &names, &values));
   PetscCheck(!unknown, comm, PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown option%s %s: no part of this run takes %s; look it up with -help, mind that options of a type (-eki_..., -haber_..., -mlp_...) hold for that type alone", unknown > 1 ? "s" : "", list, unknown > 1 ? "them" : "it");
-  PetscCall(RefuseBare(comm));
+  PetscCall(RefuseValues(comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -156,6 +226,16 @@ static void NameOptions(const char *text, size_t size, char *names)
   (void)PetscFree(all);
 }
 
+/* PETSc says of memory that it does not get no more than the function that wanted it. */
+static const char *OutOfMemory(const char *text, size_t size, char *more)
+{
+  for (const char *c = text; *c; c++) {
+    if (!isalnum((unsigned char)*c) && *c != '_') return text;
+  }
+  (void)snprintf(more, size, "out of memory in %s: use fewer members, a smaller batch or more nodes; the line `memory:` of -run_dry says what is needed", text);
+  return more;
+}
+
 /* Options are the same on every rank, and so are PETSc's complaints about them. */
 static PetscBool IsOfOptions(const char *function)
 {
@@ -165,13 +245,16 @@ static PetscBool IsOfOptions(const char *function)
 static PetscErrorCode KalError(MPI_Comm comm, int line, const char *function, const char *file, PetscErrorCode code, PetscErrorType type, const char *text, void *ctx)
 {
   PetscMPIInt rank = 0, size = 1, world = 0, all = 1;
-  char        names[512];
+  char        names[512], more[512];
 
   (void)line;
   (void)file;
   (void)ctx;
   if (type != PETSC_ERROR_INITIAL) return code;
   if (!text) text = "unknown";
+  /* PetscMallocAlign() of 3.18 gives the line and the function that wanted the memory as code and text. */
+  if (function && (!strcmp(function, "PetscMallocAlign") || !strcmp(function, "PetscReallocAlign"))) code = PETSC_ERR_MEM;
+  if (code == PETSC_ERR_MEM) text = OutOfMemory(text, sizeof more, more);
   if (kept) {
     (void)PetscStrncpy(kept, text, keptsize);
     return code;
@@ -241,7 +324,8 @@ PetscErrorCode KalInitialize(int *argc, char ***argv, const char *help)
   PetscFunctionBeginUser;
   PetscCall(PetscPushErrorHandler(KalError, NULL));
   for (i = 0; i < count; i++) PetscCall(ReadFile(files[i]));
-  if (count) PetscCall(PetscOptionsInsertArgs(NULL, *argc - 1, *argv + 1));
+  /* The cast: PETSc takes char ** here, and const char *const * in newer versions. */
+  if (count) PetscCall(PetscOptionsInsertArgs(NULL, *argc - 1, (void *)(*argv + 1)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

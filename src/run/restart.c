@@ -93,7 +93,6 @@ static PetscErrorCode WriteDescription(KalRun run, KalSnapshot snapshot, PetscBo
   PetscCall(KalSnapshotWriteText(snapshot, "kalmia/status", done ? "done" : "continue"));
   PetscCall(KalSnapshotWriteInt(snapshot, "kalmia/cycle", run->cycle));
   PetscCall(KalSnapshotWriteInt(snapshot, "run/seed", run->seed));
-  PetscCall(KalSnapshotWriteInt(snapshot, "run/stopped", run->stopped ? 1 : 0));
   PetscCall(KalRunSeconds(run, &seconds));
   PetscCall(KalSnapshotWriteInt(snapshot, "run/milliseconds", (PetscInt64)(1e3 * seconds)));
   if (done) PetscCall(KalSnapshotWriteText(snapshot, "run/result", run->result));
@@ -214,13 +213,12 @@ static PetscErrorCode MustEqual(KalRun run, KalSnapshot snapshot, const char *na
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode CheckSnapshot(KalRun run, KalSnapshot snapshot)
+/* Refuses a snapshot of a run with other settings; needs no ensemble. */
+static PetscErrorCode CheckSettings(KalRun run, KalSnapshot snapshot)
 {
-  char            text[1024], *theirs;
+  char            text[1024];
   KalModelType    model;
   KalAnalysisType analysis;
-  PetscInt        rows;
-  PetscBool       found, same;
 
   PetscFunctionBeginUser;
   PetscCall(KalModelGetType(run->model, &model));
@@ -232,12 +230,26 @@ static PetscErrorCode CheckSnapshot(KalRun run, KalSnapshot snapshot)
   PetscCall(MustEqual(run, snapshot, "ensemble/N", run->N, "-ensemble_size"));
   PetscCall(MustEqual(run, snapshot, "ensemble/n", run->n, "the model's options"));
   PetscCall(MustEqual(run, snapshot, "run/seed", run->seed, "-run_seed"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckSnapshot(KalRun run, KalSnapshot snapshot)
+{
+  char       text[1024], *theirs;
+  PetscInt64 blockrows;
+  PetscInt   rows;
+  PetscBool  found, same;
+
+  PetscFunctionBeginUser;
+  PetscCall(CheckSettings(run, snapshot));
   PetscCall(KalEnsembleGetBlocks(run->ensemble, &rows, NULL));
   PetscCall(KalProvenance(sizeof text, text));
   PetscCall(KalSnapshotReadText(snapshot, "kalmia/provenance", &theirs, &found));
   PetscCall(PetscStrcmp(found ? theirs : "", text, &same));
   if (!same) PetscCall(PetscPrintf(run->comm, "warning: %s was written by %s; going on with %s may give other bits than an uninterrupted run\n", run->restart, found ? theirs : "an unknown version", text));
   PetscCall(PetscFree(theirs));
+  PetscCall(KalSnapshotReadInt(snapshot, "ensemble/block_rows", &blockrows, &found));
+  if (found && blockrows != rows) PetscCall(PetscPrintf(run->comm, "warning: %s was written with blocks of %lld rows; going on with %" PetscInt_FMT " may give other bits than an uninterrupted run (-ensemble_block_rows)\n", run->restart, (long long)blockrows, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -324,13 +336,12 @@ PetscErrorCode KalRunRead(KalRun run)
   PetscCall(KalSnapshotReadInt(snapshot, "kalmia/cycle", &value, &found));
   PetscCheck(found && value >= 0 && value < PETSC_MAX_INT, run->comm, PETSC_ERR_FILE_UNEXPECTED, "%s holds no cycle to go on from", run->restart);
   run->cycle = (PetscInt)value;
-  PetscCall(KalSnapshotReadInt(snapshot, "run/stopped", &value, &found));
-  run->stopped = (PetscBool)(found && value);
   PetscCall(KalSnapshotReadInt(snapshot, "run/milliseconds", &value, &found));
   if (found) run->spent = 1e-3 * (double)value;
   PetscCall(KalRunReadEnsemble(run, snapshot));
   PetscCall(KalRunReadNormalization(run, snapshot));
   PetscCall(MoveArrays(run, snapshot, KalSnapshotReadArray));
+  PetscCall(KalAnalysisIsDone(run->analysis, &run->stopped));
   PetscCall(ReadHistory(run, snapshot));
   PetscCall(KalSnapshotReadText(snapshot, "run/result", &run->result, &found));
   PetscCall(KalSnapshotClose(&snapshot));
@@ -376,6 +387,30 @@ static PetscErrorCode ReadInitial(KalRun run)
   if (!run->needs.generated) {
     PetscCall(ScatterAbout(run, mean));
     PetscCall(PetscFree(mean));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalRunCheckBeginning - Whether the file that a run begins from is there and fits, without reading it all
+
+  Collective
+*/
+PetscErrorCode KalRunCheckBeginning(KalRun run)
+{
+  KalSnapshot snapshot;
+  PetscBool   members = PETSC_FALSE, mean = PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  if (run->initial[0]) {
+    PetscCall(KalSnapshotPlainHas(run->comm, run->initial, "members", &members));
+    PetscCall(KalSnapshotPlainHas(run->comm, run->initial, "mean", &mean));
+    PetscCheck(mean || (members && !run->needs.generated), run->comm, PETSC_ERR_FILE_UNEXPECTED, "-ensemble_initial %s holds no dataset %s", run->initial, run->needs.generated ? "mean (n)" : "members (N x n) or mean (n)");
+  }
+  if (run->restart[0]) {
+    PetscCall(KalSnapshotOpen(run->comm, run->restart, KAL_SNAPSHOT_READ, &snapshot));
+    PetscCall(CheckSettings(run, snapshot));
+    PetscCall(KalSnapshotClose(&snapshot));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

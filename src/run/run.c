@@ -251,6 +251,7 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscInt cycles;
 
   PetscFunctionBeginUser;
+  PetscCall(KalOptionsRefuseLarge(run->comm));
   PetscCall(SnapshotOptions(run));
   if (run->restart[0]) {
     PetscCall(KalRunReadOptions(run));

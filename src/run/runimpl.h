@@ -108,6 +108,7 @@ PETSC_INTERN PetscErrorCode KalRunMemory(KalRun);
 PETSC_INTERN PetscErrorCode KalRunWrite(KalRun, PetscBool done);
 PETSC_INTERN PetscErrorCode KalRunReadOptions(KalRun);
 PETSC_INTERN PetscErrorCode KalRunRead(KalRun);
+PETSC_INTERN PetscErrorCode KalRunCheckBeginning(KalRun);
 PETSC_INTERN PetscErrorCode KalRunReadEnsemble(KalRun, KalSnapshot);
 PETSC_INTERN PetscErrorCode KalRunReadNormalization(KalRun, KalSnapshot);
 PETSC_INTERN PetscErrorCode KalRunMustAgree(KalRun, KalSnapshot, const char *name, const char *mine, const char *option);
@@ -116,6 +117,7 @@ PETSC_INTERN PetscErrorCode KalRunInitial(KalRun);
 PETSC_INTERN PetscErrorCode KalProvenance(size_t, char *);
 PETSC_INTERN PetscErrorCode KalOptionsRecord(char **);
 PETSC_INTERN PetscErrorCode KalOptionsRestore(const char *);
+PETSC_INTERN PetscErrorCode KalOptionsRefuseLarge(MPI_Comm);
 PETSC_INTERN PetscErrorCode KalOptionsRefuseUnknown(MPI_Comm);
 
 #endif

@@ -57,6 +57,7 @@ static PetscErrorCode SetUpAnalysis(KalRun run)
   PetscCheck(!run->needs.adjoint || ops->adjoint, run->comm, PETSC_ERR_ARG_INCOMP, "The method needs the model's adjoint, which this -model_type does not have");
   PetscCheck(!run->needs.dense || run->n <= KAL_DENSE_MOST, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "The method holds an n x n matrix: n = %" PetscInt_FMT " is too large, at most %d is possible", run->n, KAL_DENSE_MOST);
   if (!run->survivors) run->survivors = PetscMax(run->needs.least, (run->N + 1) / 2);
+  PetscCheck(run->survivors >= run->needs.least, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_survivors %" PetscInt_FMT ": the method needs at least %" PetscInt_FMT " members", run->survivors, run->needs.least);
   PetscCheck(run->survivors <= run->N, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_survivors %" PetscInt_FMT ": there are only %" PetscInt_FMT " members", run->survivors, run->N);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -112,7 +113,7 @@ static PetscErrorCode CheckOptions(KalRun run)
 */
 static PetscErrorCode DryRun(KalRun run)
 {
-  PetscErrorCode data, model, joined = PETSC_SUCCESS, analysis, options, path;
+  PetscErrorCode data, model, joined = PETSC_SUCCESS, analysis, options, path, beginning = PETSC_SUCCESS;
   PetscInt       inputs = 0, outputs = 0;
 
   PetscFunctionBeginUser;
@@ -125,6 +126,7 @@ static PetscErrorCode DryRun(KalRun run)
   if (!data && !analysis) analysis = KalAnalysisCheck(run->analysis, run->observations);
   options = CheckOptions(run);
   path    = CheckSnapshotPath(run);
+  if (!run->error && !model && !analysis) beginning = KalRunCheckBeginning(run);
   PetscCall(run->error);
   PetscCall(data);
   PetscCall(model);
@@ -132,6 +134,7 @@ static PetscErrorCode DryRun(KalRun run)
   PetscCall(analysis);
   PetscCall(options);
   PetscCall(path);
+  PetscCall(beginning);
   PetscCall(KalRunHeader(run));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

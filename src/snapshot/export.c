@@ -148,9 +148,9 @@ static void MeanPart(hid_t dataset, hsize_t N, const KalStatus *status, const Ka
   memset(sum, 0, (size_t)part->elements * sizeof *sum);
   for (hsize_t j = 0; j < N && !text[0]; j++) {
     const KalBox box = {
-        .start = {j, part->start[0]},
-          .count = {1, part->count[0]},
-          .elements = part->elements
+        .start    = {j, part->start[0]},
+        .count    = {1, part->count[0]},
+        .elements = part->elements
     };
     if (status && status[j] != KAL_MEMBER_OK) continue;
     if (KalH5Move(PETSC_FALSE, dataset, H5T_NATIVE_DOUBLE, H5P_DEFAULT, 2, &box, buffer) < 0) KalH5Text(text, "Member %llu cannot be read", (unsigned long long)j);

@@ -31,6 +31,22 @@ void KalSnapshotCheckRoom(KalSnapshot snap, const char *name, hsize_t bytes, cha
     KalText(text, "%s takes %.0f MiB, and the file system of snapshot %s has %.0f MiB left; make room, or give another path", name, (double)bytes / 1048576., snap->path, (double)info.f_bavail * (double)info.f_frsize / 1048576.);
 }
 
+/* Refuses to replace a file that is no snapshot: most likely somebody's data. An empty file is nobody's. */
+static void RefuseForeign(const char *path, char *text)
+{
+  struct stat info;
+  char        why[KAL_SNAPSHOT_TEXT] = "";
+  hid_t       file;
+  PetscBool   ours;
+
+  if (stat(path, &info) || !info.st_size) return;
+  file = KalH5OpenSerial(path, H5F_ACC_RDONLY, why);
+  ours = (PetscBool)(file >= 0 && H5Aexists(file, KAL_FORMAT) > 0);
+  (void)H5Eclear2(H5E_DEFAULT);
+  KalH5Close(file);
+  if (!ours) KalText(text, "Snapshot path %s is a file that is no snapshot of Kalmia, and is not overwritten; give another path, or remove the file", path);
+}
+
 /* Whether a file can be written at `path`, tried with an empty `tmp`: access() is no answer for root or on NFS. */
 static void TryWrite(const char *path, const char *tmp, char *text)
 {
@@ -44,6 +60,7 @@ static void TryWrite(const char *path, const char *tmp, char *text)
   else if (!stat(path, &info) && !S_ISREG(info.st_mode)) KalText(text, "Snapshot path %s is not a plain file; give another path", path);
   else if (stat(folder, &info)) KalText(text, "Snapshot %s cannot be written: folder %s: %s; make it, or give another path", path, folder, strerror(errno));
   else if (!S_ISDIR(info.st_mode)) KalText(text, "Snapshot %s cannot be written: %s is not a folder; give another path", path, folder);
+  if (!text[0]) RefuseForeign(path, text);
   if (text[0]) return;
   (void)unlink(tmp); /* what a killed run left */
   file = open(tmp, O_CREAT | O_EXCL | O_WRONLY, 0666);
@@ -61,8 +78,7 @@ static PetscErrorCode OpenWrite(KalSnapshot snap)
   PetscFunctionBeginUser;
   if (!snap->rank) TryWrite(snap->path, snap->tmp, text);
   KalCheckAll(snap->comm, PETSC_ERR_FILE_OPEN, text);
-  KalH5(text, create = H5Pcreate(H5P_FILE_CREATE), "HDF5 refuses a property list");
-  KalH5(text, H5Pset_obj_track_times(create, 0), "HDF5 refuses a property");
+  KalH5(text, create = KalH5Group(H5P_FILE_CREATE), "HDF5 refuses a property list");
   KalH5(text, access = KalH5Access(snap->comm), "HDF5 refuses parallel access");
   KalH5(text, snap->file = H5Fcreate(snap->tmp, H5F_ACC_TRUNC, create, access), "Snapshot %s cannot be created", snap->tmp);
 done:
@@ -151,7 +167,7 @@ static PetscErrorCode Free(KalSnapshot *snap)
 .  snapshot - the snapshot; give it back with KalSnapshotClose()
 
    Errors:
-   Writing: the path is a folder, or its folder does not exist or cannot be written to. Reading: there is no such file,
+   Writing: the path is a folder or a file that is no snapshot, or its folder does not exist or cannot be written to. Reading: there is no such file,
    it is no HDF5 file, is truncated or damaged, is no snapshot, or one of another format version. On every rank.
 
 .seealso: `KalSnapshotCommit()`, `KalSnapshotClose()`, `KalSnapshotVerify()`

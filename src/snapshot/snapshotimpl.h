@@ -85,6 +85,7 @@ PETSC_INTERN void        KalText(char *text, const char *format, ...);
 PETSC_INTERN void        KalH5Text(char *text, const char *format, ...);
 PETSC_INTERN void        KalH5Close(hid_t);
 PETSC_INTERN hid_t       KalH5Access(MPI_Comm);
+PETSC_INTERN hid_t       KalH5Group(hid_t class);
 PETSC_INTERN hid_t       KalH5TextType(size_t);
 PETSC_INTERN hid_t       KalH5Type(KalDataType);
 PETSC_INTERN const char *KalH5TypeName(hid_t);

@@ -25,8 +25,7 @@ static void CreateGroups(hid_t file, const char *name, char *text)
   char  part[KAL_SNAPSHOT_NAME];
   hid_t create = H5I_INVALID_HID, group = H5I_INVALID_HID;
 
-  KalH5(text, create = H5Pcreate(H5P_GROUP_CREATE), "HDF5 refuses a property list");
-  KalH5(text, H5Pset_obj_track_times(create, 0), "HDF5 refuses a property");
+  KalH5(text, create = KalH5Group(H5P_GROUP_CREATE), "HDF5 refuses a property list");
   for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
     snprintf(part, sizeof part, "%.*s", (int)(slash - name), name);
     if (KalH5Exists(file, part) > 0) continue;

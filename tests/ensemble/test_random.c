@@ -34,8 +34,12 @@ static void *Allocate(size_t bytes)
 static uint32_t Oracle(KalKey key, PetscInt64 index)
 {
   const uint64_t         call    = (uint64_t)index / 64 * 16 + (uint64_t)index % 16;
-  const philox4x32_ctr_t counter = {{(uint32_t)call, (uint32_t)(call >> 32), (uint32_t)key.member, (uint32_t)key.cycle}};
-  const philox4x32_key_t k       = {{(uint32_t)key.seed, (uint32_t)key.purpose}};
+  const philox4x32_ctr_t counter = {
+      {(uint32_t)call, (uint32_t)(call >> 32), (uint32_t)key.member, (uint32_t)key.cycle}
+  };
+  const philox4x32_key_t k = {
+      {(uint32_t)key.seed, (uint32_t)key.purpose}
+  };
 
   return philox4x32(counter, k).v[index % 64 / 16];
 }
@@ -46,7 +50,8 @@ static void KnownAnswers(void **state)
   static const uint32_t vectors[3][10] = {
       {0x00000000, 0x00000000, 0x00000000, 0x00000000, 0x00000000, 0x00000000, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
       {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-      {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}};
+      {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}
+  };
   unsigned int words[64];
 
   (void)state;
@@ -61,9 +66,12 @@ static void KnownAnswers(void **state)
     /* The same vector through the kernels: its call is one of the 16 of a chunk. */
     for (int which = 0; which < KAL_DRAW_KERNELS; which++) {
       const KalDrawKernels *kernels = KalDrawGetKernels(which);
-      const KalDrawStream   stream  = {{vectors[v][4], vectors[v][5]}, vectors[v][2], vectors[v][3]};
-      const uint64_t        call    = (uint64_t)vectors[v][1] << 32 | vectors[v][0];
-      uint32_t              chunk[64];
+      const KalDrawStream   stream  = {
+             {vectors[v][4], vectors[v][5]},
+             vectors[v][2], vectors[v][3]
+      };
+      const uint64_t call = (uint64_t)vectors[v][1] << 32 | vectors[v][0];
+      uint32_t       chunk[64];
       if (!kernels) continue;
       kernels->bits(&stream, call / 16, 1, chunk);
       for (int l = 0; l < 4; l++) assert_int_equal(chunk[16 * l + (int)(call % 16)], vectors[v][6 + l]);
@@ -135,11 +143,14 @@ static void SubrangesAreTheSame(void **state)
 /* Every kernel that runs here against Box-Muller in double precision, and bit by bit against each other. */
 static void KernelsAgree(void **state)
 {
-  const KalDrawStream stream = {{11, KAL_DRAW_TEST}, 5, 6};
-  const size_t        chunks = 20000;
-  uint32_t           *words = Allocate(chunks * 64 * sizeof *words), *other = Allocate(chunks * 64 * sizeof *other);
-  float              *z = Allocate(chunks * 64 * sizeof *z), *zo = Allocate(chunks * 64 * sizeof *zo);
-  double              worst = 0.0;
+  const KalDrawStream stream = {
+      {11, KAL_DRAW_TEST},
+      5, 6
+  };
+  const size_t chunks = 20000;
+  uint32_t    *words = Allocate(chunks * 64 * sizeof *words), *other = Allocate(chunks * 64 * sizeof *other);
+  float       *z = Allocate(chunks * 64 * sizeof *z), *zo = Allocate(chunks * 64 * sizeof *zo);
+  double       worst = 0.0;
 
   (void)state;
   assert_non_null(KalDrawGetKernels(0));

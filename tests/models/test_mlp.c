@@ -145,11 +145,12 @@ static void ForwardPass(void **state)
   static const struct {
     int layers, width[5], samples;
   } nets[] = {
-      {1, {5, 3}, 4},
-      {2, {7, 4, 2}, 513},
-      {3, {33, 17, 9, 3}, 20},
-      {2, {3, 300, 2}, 7},
-      {4, {20, 8, 6, 5, 1}, 1030}};
+      {1, {5, 3},           4   },
+      {2, {7, 4, 2},        513 },
+      {3, {33, 17, 9, 3},   20  },
+      {2, {3, 300, 2},      7   },
+      {4, {20, 8, 6, 5, 1}, 1030}
+  };
   static const char *const activations[] = {"relu", "tanh", "sigmoid", "heaviside", "linear"};
   char                     options[200];
   double                   expected[8];
@@ -281,13 +282,14 @@ static void PriorByLayer(void **state)
     const char *options;
     double      first, second, biases;
   } priors[] = {
-      {"", 0.18257418583505536, 0.22360679774997896, 0.1},
-      {"-mlp_prior_scale he -mlp_prior_bias_scale 0.25", 0.18257418583505536, 0.22360679774997896, 0.25},
-      {"-mlp_prior_scale xavier", 0.14142135623730951, 0.21081851067789195, 0.1},
-      {"-mlp_prior_scale lecun -mlp_prior_bias_scale 0", 0.12909944487358055, 0.15811388300841897, 0.0},
-      {"-mlp_prior_scale 0.7", 0.7, 0.7, 0.1},
-      {"-mlp_prior_scales 0.3,xavier", 0.3, 0.21081851067789195, 0.1},
-      {"-mlp_prior_scales lecun,2e-3 -mlp_prior_bias_scale 2", 0.12909944487358055, 2e-3, 2.0}};
+      {"",                                                     0.18257418583505536, 0.22360679774997896, 0.1 },
+      {"-mlp_prior_scale he -mlp_prior_bias_scale 0.25",       0.18257418583505536, 0.22360679774997896, 0.25},
+      {"-mlp_prior_scale xavier",                              0.14142135623730951, 0.21081851067789195, 0.1 },
+      {"-mlp_prior_scale lecun -mlp_prior_bias_scale 0",       0.12909944487358055, 0.15811388300841897, 0.0 },
+      {"-mlp_prior_scale 0.7",                                 0.7,                 0.7,                 0.1 },
+      {"-mlp_prior_scales 0.3,xavier",                         0.3,                 0.21081851067789195, 0.1 },
+      {"-mlp_prior_scales lecun,2e-3 -mlp_prior_bias_scale 2", 0.12909944487358055, 2e-3,                2.0 }
+  };
   char options[200];
 
   (void)state;

@@ -148,7 +148,11 @@ static void Rounds(KalModel model, int rounds, const int *ends, KalStatus *statu
 
 static void FailingModel(void **state)
 {
-  const int ends[3][MEMBERS] = {{6}, {1, 2, 3, 4, 5, 6}, {2, 5, 6}};
+  const int ends[3][MEMBERS] = {
+      {6 },
+      {  1, 2, 3, 4, 5, 6},
+      { 2, 5, 6}
+  };
 
   (void)state;
   KalCall(KalTestRegisterFailingModel());

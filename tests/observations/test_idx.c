@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #define SAMPLES 5
-#define INPUTS 6
+#define INPUTS  6
 
 static unsigned char pixels[SAMPLES * INPUTS];
 static unsigned char classes[SAMPLES] = {2, 0, 1, 2, 1};

@@ -2,14 +2,14 @@
 /* Whitened anomalies and residuals against dense linear algebra and finite differences of the loss. */
 #include "datafiles.h"
 
-#define C 4       /* outputs */
+#define C       4 /* outputs */
 #define SAMPLES 7 /* of the batch */
-#define FIRST 2   /* first sample of the block */
-#define BLOCK 3   /* samples of the block */
-#define ROWS (C * BLOCK)
-#define N 6 /* members; one column more is the center */
-#define LD (ROWS + 5)
-#define FLOOR 0.05
+#define FIRST   2 /* first sample of the block */
+#define BLOCK   3 /* samples of the block */
+#define ROWS    (C * BLOCK)
+#define N       6 /* members; one column more is the center */
+#define LD      (ROWS + 5)
+#define FLOOR   0.05
 
 static double    g[(N + 1) * LD], anomalies[N * ROWS], residual[ROWS], residuals[N * ROWS];
 static KalStatus status[N] = {KAL_MEMBER_OK, KAL_MEMBER_OK, KAL_MEMBER_NONFINITE, KAL_MEMBER_OK, KAL_MEMBER_FAILED, KAL_MEMBER_OK};

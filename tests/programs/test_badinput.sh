@@ -165,10 +165,17 @@ bad "layers that do not fit the classes" "with 3 outputs, labels from 0 to 2 are
 refuse "no layers" "give -mlp_layers" $base $data
 bad "a layer of no width" "-mlp_layers has a layer of width 0" -mlp_layers 20,0,4
 bad "a layer of negative width" "-mlp_layers has a layer of width -5" -mlp_layers 20,-5,4
+bad "an empty width" "-mlp_layers 20,,4 has an empty entry" -mlp_layers 20,,4
+bad "an empty width at the end" "-mlp_layers 20,4, has an empty entry" -mlp_layers 20,4,
 bad "more weights than can be counted" "-mlp_layers makes more than" -mlp_layers 20,60000,60000,4
 bad "one member" "needs at least 2" -ensemble_size 1
 bad "a negative number of members" "of -ensemble_size -3" -ensemble_size -3
 bad "more survivors than members" "-run_survivors 99: there are only 13 members" -run_survivors 99
+bad "fewer survivors than the method needs" "-run_survivors 1: the method needs at least 2 members" -run_survivors 1
+bad "an endless step" "-etki_step inf" -etki_step inf
+bad "too many members for N x N weights" "-ensemble_size 200000 is too large" -ensemble_size 200000
+bad "a solver that does not solve" "preonly with -analysis_pc_type jacobi does not solve" -analysis_ksp_type preonly -analysis_pc_type jacobi
+bad "a factorization without a matrix" "-analysis_pc_type lu factors a matrix" -analysis_space matrix-free -analysis_pc_type lu
 bad "a negative number of cycles" "-run_cycles -1: must not be negative" -run_cycles -1
 bad "a negative batch" "-observations_batch -7 is negative" -observations_batch -7
 bad "more samples than there are" "-observations_samples 1000 asks for more samples than the training set has (400)" -observations_samples 1000
@@ -177,6 +184,10 @@ bad "more samples than there are" "-observations_samples 1000 asks for more samp
 bad "a word for a whole number" "of -run_cycles abc" -run_cycles abc
 bad "a word for a number" "of -etki_step abc" -etki_step abc
 bad "a number that is not whole" "of -ensemble_size 7.5" -ensemble_size 7.5
+bad "a number too large" "-ensemble_size 4294967298 is too large" -ensemble_size 4294967298
+bad "a number far too large" "-run_seed 99999999999999999999 is too large" -run_seed 99999999999999999999
+bad "a width too large" "-mlp_layers 20,4294967303,4 is too large" -mlp_layers 20,4294967303,4
+bad "a value of two lines" "The value of -snapshot_path has more than one line" -snapshot_path $'two\nlines.h5'
 bad "no value" "-run_seed stands without a value" -run_seed
 bad "no path" "-snapshot_path stands without a value" -snapshot_path -run_seed 3
 bad "a step of zero" "-etki_step 0.: the time step must be positive" -etki_step 0
@@ -201,9 +212,14 @@ bad "an option file that is broken" "Option file broken.yaml cannot be understoo
 bad "a folder that is not there" "folder nowhere" -snapshot_path nowhere/new.h5
 bad "a folder for a snapshot" "is a folder; give a file name in it" -snapshot_path folder
 bad "a folder that cannot be written to" "/proc/new.h5" -snapshot_path /proc/new.h5
+bad "a data set for a snapshot" "classes.h5 is a file that is no snapshot of Kalmia, and is not overwritten" -snapshot_path classes.h5
 bad "no path for the snapshots" "needs a file: -snapshot_path" -snapshot_every 2
 bad "negative -snapshot_every" "of -snapshot_every -2" -snapshot_every -2 -snapshot_path run.h5
 bad "no snapshot kept" "of -snapshot_keep 0" -snapshot_keep 0 -snapshot_path run.h5
+
+# Memory: one rank alone finds that there is none, so exit codes are not looked at but on one rank.
+# shellcheck disable=SC2086
+ASAN_OPTIONS="$ASAN_OPTIONS:allocator_may_return_null=1" expect_fail "out of memory in KalEnsembleSetUp: use fewer members" timeout 60 "$kalmia" $base $data $layers -analysis_type haber -ensemble_size 2000000000
 
 # What a run begins from
 bad "no initial members" "none.h5" -ensemble_initial none.h5

@@ -8,6 +8,7 @@ make_data classes classes.h5
 kalmia=$KALMIA_BIN/kalmia
 export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0"
 options=(-observations_path classes.h5 -observations_batch 100 -mlp_layers 20,7,4 -analysis_type etki -ensemble_size 32 -run_cycles 1000)
+run 1 "$kalmia" "${options[@]}" -run_cycles 1 -snapshot_path begun.h5 >/dev/null || exit 1
 printf 'observations:\n  path: classes.h5\nmlp:\n  layers: 20,7,4\nanalysis:\n  type: haber\nsnapshot:\n  path: dry.h5\n  every: 5\n' >run.yaml
 before=$(find . -type f | sort | xargs sha256sum)
 
@@ -34,6 +35,11 @@ expect_fail "-observations_path none.h5 does not exist" run 2 "$kalmia" "${optio
 expect_fail "-etki_step" run 2 "$kalmia" "${options[@]}" -run_dry -etki_step -1
 expect_fail "nowhere" run 2 "$kalmia" "${options[@]}" -run_dry -snapshot_path nowhere/dry.h5
 expect_fail "There is no snapshot none.h5" run 2 "$kalmia" -restart none.h5 -run_dry
+expect_fail "nofile.h5" run 2 "$kalmia" "${options[@]}" -run_dry -ensemble_initial nofile.h5
+expect_fail "classes.h5 holds no dataset members (N x n) or mean (n)" run 2 "$kalmia" "${options[@]}" -run_dry -ensemble_initial classes.h5
+expect_fail 'begun.h5 was written with model/layout "mlp 20,7,4 relu"' run 2 "$kalmia" -restart begun.h5 -run_dry -mlp_layers 20,8,4
+check "a restart that fits" run 2 "$kalmia" -restart begun.h5 -run_dry >out 2>err
+check "initial members that fit" run 2 "$kalmia" "${options[@]}" -run_dry -ensemble_initial begun.h5 >out 2>err
 # Several at once: each is told.
 run 2 "$kalmia" "${options[@]}" -run_dry -bogus 1 -observations_path none.h5 -snapshot_path nowhere/dry.h5 >out 2>err && code=0 || code=$?
 check "several errors: exit 1" [ $code = 1 ]

@@ -51,6 +51,12 @@ go 3 -restart part.h5 -run_cycles 5
 go 2 -restart part.h5 -run_cycles $cycles
 same "eki: same bits after two restarts" "$(result_value checksum <out)" "$whole"
 
+# Values of options keep their blanks, and words in them that look like options.
+blanks='two  blanks -run_seed 9.h5 '
+check "blanks: a run" go 1 -observations_path classes.h5 -observations_batch 100 -mlp_layers 20,7,4 -analysis_type etki -ensemble_size 13 -run_seed 5 -run_cycles 2 -snapshot_path "$blanks"
+check "blanks: restarted" go 1 -restart "$blanks" -run_cycles 3
+check "blanks: the snapshot has the same path" [ "$(cat -- "$blanks" | wc -c)" -gt 0 -a "$(ls | grep -cxF -- "$blanks")" = 1 -a "$(ls | grep -c '^two')" = 2 ]
+
 # Snapshots on the way: each is restarted from.
 each() { # each NAME RANKS "CYCLE:RANKS ..." OPTION...
   local name=$1 ranks=$2 stops=$3 whole stop
@@ -96,6 +102,21 @@ for order in "-options_file file.yaml -run_cycles 12" "-run_cycles 12 -options_f
 done
 go 1 -restart o.h5 -snapshot_path p.h5
 check "what held is in the next snapshot" [ "$(result_value cycles <out)" = 12 -a "$(grep -c 'momentum constant, inflation 1.25,' out)" = 1 ]
+
+# A run that its total step ended goes on when the total grows, to the same bits; a smaller total ends it at once.
+total="-observations_path regression.h5 -observations_batch 50 -mlp_layers 20,3 -analysis_type etki -ensemble_size 8 -run_cycles 40"
+# shellcheck disable=SC2086
+go 2 $total -etki_step 0.25 -etki_step_total 0.5 -snapshot_path total.h5
+check "the total step ends the run" [ "$(result_value cycles <out)" -lt 40 ]
+half=$(result_value cycles <out)
+go 3 -restart total.h5 -etki_step_total 1 -snapshot_path total2.h5
+check "a larger total goes on" [ "$(result_value cycles <out)" -gt "$half" ]
+went=$(result_value checksum <out)
+# shellcheck disable=SC2086
+go 1 $total -etki_step 0.25 -etki_step_total 1
+same "to the bits of the whole run" "$(result_value checksum <out)" "$went"
+go 1 -restart total2.h5 -etki_step_total 0.25 -snapshot_path total3.h5
+check "a smaller total does no cycle" [ "$(grep -c '^cycle' out)" = 0 ]
 
 # -snapshot_every and -snapshot_keep
 small="-observations_path regression.h5 -observations_batch 50 -mlp_layers 20,3 -analysis_type etki -ensemble_size 5 -run_cycles 10"

@@ -48,7 +48,15 @@ static inline int SampleIs(KalEnsemble ens, PetscInt seed)
   return 1;
 }
 
-#define SAMPLE_CYCLES 4
+#define SAMPLE_CYCLES  4
+#define SAMPLE_COLUMNS 16 /* of history besides loss and cycle: more than HDF5 keeps in the header of a group untold */
+static inline const char *SampleColumn(int column)
+{
+  static char name[32];
+  (void)snprintf(name, sizeof name, "history/column%d", column);
+  return name;
+}
+
 /* A snapshot as a run writes it: n numbers, N members, `generated` with a mean and a spread instead of members. */
 static inline PetscErrorCode SampleWrite(MPI_Comm comm, const char *path, PetscInt n, PetscInt N, PetscInt seed, PetscInt keep, PetscBool generated)
 {
@@ -99,6 +107,10 @@ static inline PetscErrorCode SampleWrite(MPI_Comm comm, const char *path, PetscI
   }
   PetscCall(KalSnapshotWriteArray(snap, &losses));
   PetscCall(KalSnapshotWriteArray(snap, &cycles));
+  for (int c = 0; c < SAMPLE_COLUMNS; c++) {
+    losses.name = SampleColumn(c);
+    PetscCall(KalSnapshotWriteArray(snap, &losses));
+  }
   PetscCall(KalSnapshotCommit(snap));
   PetscCall(KalSnapshotClose(&snap));
   PetscCall(PetscFree2(mean, status));

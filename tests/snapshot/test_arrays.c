@@ -24,16 +24,33 @@ static PetscInt64 Elements(const KalDataset *array)
 /* Shapes of 0 to 3 dimensions, of a few bytes to more than a rank moves in one call. */
 static void Shapes(void **state)
 {
-  static const PetscInt64 shapes[][4] = {{0, 0, 0, 0}, {1, 1, 0, 0}, {1, 0, 0, 0}, {1, 2048, 0, 0}, {1, 2049, 0, 0}, {1, 131073, 0, 0}, {1, 4700001, 0, 0}, {2, 3, 5, 0}, {2, 5, 0, 0}, {2, 3, 150001, 0}, {2, 150001, 3, 0}, {3, 7, 3, 2}, {3, 3, 129, 777}, {3, 70001, 2, 2}};
-  const char             *path        = KalTestPath("shapes.h5");
-  const size_t            count       = sizeof shapes / sizeof shapes[0];
-  KalSnapshot             snap        = Open(path, KAL_SNAPSHOT_WRITE);
-  char                    name[64];
+  static const PetscInt64 shapes[][4] = {
+      {0, 0,       0,      0  },
+      {1, 1,       0,      0  },
+      {1, 0,       0,      0  },
+      {1, 2048,    0,      0  },
+      {1, 2049,    0,      0  },
+      {1, 131073,  0,      0  },
+      {1, 4700001, 0,      0  },
+      {2, 3,       5,      0  },
+      {2, 5,       0,      0  },
+      {2, 3,       150001, 0  },
+      {2, 150001,  3,      0  },
+      {3, 7,       3,      2  },
+      {3, 3,       129,    777},
+      {3, 70001,   2,      2  }
+  };
+  const char  *path  = KalTestPath("shapes.h5");
+  const size_t count = sizeof shapes / sizeof shapes[0];
+  KalSnapshot  snap  = Open(path, KAL_SNAPSHOT_WRITE);
+  char         name[64];
 
   (void)state;
   for (int pass = 0; pass < 2; pass++) {
     for (size_t s = 0; s < count; s++) {
-      KalDataset array = {.name = name, .meaning = "test", .units = "m s-1", .type = KAL_TYPE_REAL, .ndims = (PetscInt)shapes[s][0], .size = {shapes[s][1], shapes[s][2], shapes[s][3]}};
+      KalDataset array = {
+          .name = name, .meaning = "test", .units = "m s-1", .type = KAL_TYPE_REAL, .ndims = (PetscInt)shapes[s][0], .size = {shapes[s][1], shapes[s][2], shapes[s][3]}
+      };
       double    *values;
       int        same = 1;
       PetscInt   ndims;
@@ -135,7 +152,12 @@ static void Refusals(void **state)
 {
   const char *path      = KalTestPath("refused.h5");
   double      values[6] = {1, 2, 3, 4, 5, 6}, mine[2];
-  KalDataset  array = {.name = "a/x", .type = KAL_TYPE_REAL, .ndims = 2, .size = {2, 3}, .dimension = {"row", "column"}, .data = values}, other = array;
+  KalDataset  array     = {
+                      .name = "a/x", .type = KAL_TYPE_REAL, .ndims = 2, .size = {2,     3       },
+                                 .dimension = {"row", "column"},
+                                 .data = values
+  },
+             other    = array;
   const char *names[] = {"", "/a", "a/", "a//b", "a/../b"};
   KalSnapshot snap    = Open(path, KAL_SNAPSHOT_WRITE);
   int         rank, size;

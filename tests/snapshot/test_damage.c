@@ -5,8 +5,8 @@
 
 #include <hdf5.h>
 
-#define SAMPLE_N 4
-#define SAMPLE_STATE 7
+#define SAMPLE_N       4
+#define SAMPLE_STATE   7
 #define SAMPLE_LARGEST (1 << 20)
 
 typedef struct {
@@ -104,6 +104,13 @@ static int Unchanged(KalSnapshot snap)
   if (KalSnapshotReadArray(snap, &cycles) || KalSnapshotReadArray(snap, &losses) || KalSnapshotReadArray(snap, &states)) return 0;
   for (int k = 0; k < SAMPLE_CYCLES; k++) {
     if (cycle[k] != k || loss[k] != 1. / (double)(k + 6)) return 0;
+  }
+  for (int c = 0; c < SAMPLE_COLUMNS; c++) {
+    losses.name = SampleColumn(c);
+    if (KalSnapshotReadArray(snap, &losses)) return 0;
+    for (int k = 0; k < SAMPLE_CYCLES; k++) {
+      if (loss[k] != 1. / (double)(k + 6)) return 0;
+    }
   }
   if (status[0] || status[1] || status[2] != KAL_MEMBER_NONFINITE || status[3]) return 0;
   return MembersAre(snap, "ensemble/members") && MembersAre(snap, "copies/1");

@@ -11,6 +11,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <hdf5.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -94,6 +95,41 @@ static void Refusals(void **state)
   (void)snprintf(path, sizeof path, "%s/run.h5/run.h5", folder);
   KalCallFails(KalSnapshotOpen(PETSC_COMM_WORLD, path, KAL_SNAPSHOT_WRITE, &snap), "is not a folder");
   KalAssert(snap == NULL && Entries(folder) == 1);
+}
+
+/* Writes a file of somebody else's: `text`, or an HDF5 file where it is NULL. */
+static void WriteForeign(const char *path, const char *text)
+{
+  if (!Rank() && text) {
+    FILE *file = fopen(path, "w");
+    if (file) {
+      fputs(text, file);
+      fclose(file);
+    }
+  } else if (!Rank()) (void)H5Fclose(H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
+  (void)MPI_Barrier(PETSC_COMM_WORLD);
+}
+
+/* A file that is no snapshot is not replaced; an empty one is. */
+static void Foreign(void **state)
+{
+  char        folder[2048], path[2100];
+  KalSnapshot snap;
+
+  (void)state;
+  Folder("foreign", folder, sizeof folder);
+  (void)snprintf(path, sizeof path, "%s/data.h5", folder);
+  for (int text = 0; text < 2; text++) {
+    struct stat before, after;
+    WriteForeign(path, text ? "my notes" : NULL);
+    KalAssert(!stat(path, &before) && before.st_size > 0);
+    KalCallFails(KalSnapshotOpen(PETSC_COMM_WORLD, path, KAL_SNAPSHOT_WRITE, &snap), "data.h5 is a file that is no snapshot");
+    KalAssert(snap == NULL && !stat(path, &after) && after.st_size == before.st_size && after.st_ino == before.st_ino && Entries(folder) == 1);
+    (void)MPI_Barrier(PETSC_COMM_WORLD);
+  }
+  WriteForeign(path, "");
+  KalCall(SampleWrite(PETSC_COMM_WORLD, path, 5, 4, 51, 1, PETSC_FALSE));
+  KalAssert(SeedOf(path) == 51);
 }
 
 /* Nothing is at the path before the commit, and what was there before stays until then. */
@@ -235,7 +271,7 @@ static PetscErrorCode Writer(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(Refusals), cmocka_unit_test(Dropped), cmocka_unit_test(Kept), cmocka_unit_test(Spoiled), cmocka_unit_test(Full), cmocka_unit_test(Stale)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(Refusals), cmocka_unit_test(Foreign), cmocka_unit_test(Dropped), cmocka_unit_test(Kept), cmocka_unit_test(Spoiled), cmocka_unit_test(Full), cmocka_unit_test(Stale)};
 
   if (argc > 2) {
     PetscCall(PetscInitialize(NULL, NULL, NULL, NULL));

@@ -50,9 +50,14 @@ static PetscErrorCode Read(MPI_Comm comm, const char *path, PetscInt n, PetscInt
 /* Written on a ranks, read on b, for all a and b up to the size of the launch. */
 static void RoundTrips(void **state)
 {
-  static const PetscInt sizes[][2] = {{1, 3}, {7, 5}, {1000, 8}, {70001, 4}};
-  const char           *path       = KalTestPath("members.h5");
-  int                   size;
+  static const PetscInt sizes[][2] = {
+      {1,     3},
+      {7,     5},
+      {1000,  8},
+      {70001, 4}
+  };
+  const char *path = KalTestPath("members.h5");
+  int         size;
 
   (void)state;
   (void)MPI_Comm_size(PETSC_COMM_WORLD, &size);
