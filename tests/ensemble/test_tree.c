@@ -183,7 +183,7 @@ static PetscErrorCode SumRowsOn(MPI_Comm comm, void *ctx)
       PetscCall(KalEnsembleSetFromOptions(ensemble));
       PetscCall(KalEnsembleSetUp(ensemble));
       PetscCall(KalEnsembleGetBlocks(ensemble, &rows_of.rows, &blocks));
-      KalHolds(rows_of.rows == sizes[s][1] && blocks == (rows_of.n + rows_of.rows - 1) / rows_of.rows);
+      KalHolds(rows_of.rows == PetscMin(sizes[s][1], rows_of.n) && blocks == (rows_of.n + rows_of.rows - 1) / rows_of.rows);
       PetscCall(KalEnsembleGetOwnershipRange(ensemble, &first, &last));
       for (j = first; j < last; j++) {
         PetscCall(KalEnsembleGetMember(ensemble, j, &member));

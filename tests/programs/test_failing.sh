@@ -84,6 +84,6 @@ for ranks in 1 2 3; do
 done
 check "fewer may be asked for" go 2 -analysis_type etki -ensemble_size 6 -run_cycles 6 -run_survivors 2 -failing_members 0,2,3,5 -failing_calls 3
 code=0
-go 2 -analysis_type eki -ensemble_size 6 -run_cycles 6 -run_survivors 1 -failing_members 0,1,2,3,4,5 -failing_calls 3 -failing_kind nan || code=$?
+go 2 -analysis_type eki -ensemble_size 6 -run_cycles 6 -run_survivors 2 -failing_members 0,1,2,3,4,5 -failing_calls 3 -failing_kind nan || code=$?
 check "no survivor at all ends the run even so" [ $code = 3 ]
 summary

@@ -30,8 +30,12 @@ check "a whole snapshot is ok" code 0 "$inspect" --verify stored.h5
 check "and says ok" [ "$(cat out)" = ok ]
 
 check "the history is written as CSV" code 0 "$inspect" stored.h5 --csv
-printf 'cycle,loss\n0,0.25\n1,0.20000000000000001\n2,0.16666666666666666\n3,0.14285714285714285\n' >expected.csv
-check "cycle comes first, all digits are there" cmp -s out expected.csv
+printf '0,0.25\n1,0.20000000000000001\n2,0.16666666666666666\n3,0.14285714285714285\n' >expected.csv
+check "cycle comes first, all digits are there" cmp -s <(awk -F, 'NR > 1 { print $1 "," $2 }' out) expected.csv
+check "every column has its name" [ "$(head -n 1 out | tr , '\n' | sort | tr '\n' ,)" = "$( (echo cycle; echo loss; for c in $(seq 0 15); do echo "column$c"; done) | sort | tr '\n' ,)" ]
+check "the cycle's name is the first" [ "$(head -n 1 out | cut -d, -f1)" = cycle ]
+check "as many numbers as names in every line" [ "$(awk -F, '{ print NF }' out | sort -u)" = 18 ]
+cp out expected.csv
 check "to a file, too" code 0 "$inspect" stored.h5 --csv history.csv
 check "with the same content" cmp -s history.csv expected.csv
 
