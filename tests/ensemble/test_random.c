@@ -68,7 +68,8 @@ static void KnownAnswers(void **state)
       const KalDrawKernels *kernels = KalDrawGetKernels(which);
       const KalDrawStream   stream  = {
              {vectors[v][4], vectors[v][5]},
-             vectors[v][2], vectors[v][3]
+             vectors[v][2],
+             vectors[v][3]
       };
       const uint64_t call = (uint64_t)vectors[v][1] << 32 | vectors[v][0];
       uint32_t       chunk[64];
@@ -145,7 +146,8 @@ static void KernelsAgree(void **state)
 {
   const KalDrawStream stream = {
       {11, KAL_DRAW_TEST},
-      5, 6
+      5,
+      6
   };
   const size_t chunks = 20000;
   uint32_t    *words = Allocate(chunks * 64 * sizeof *words), *other = Allocate(chunks * 64 * sizeof *other);

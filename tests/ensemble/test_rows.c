@@ -179,8 +179,8 @@ static PetscErrorCode MapOne(MPI_Comm comm, const Shape *shape, const KalExchang
   PetscCall(KalEnsembleGetBlocks(ensemble[0], &seen.rows, &blocks));
   KalHolds(seen.rows % shape->group == 0 && seen.rows >= 1 && (blocks - 1) * seen.rows < shape->n && blocks * seen.rows >= shape->n && blocks <= MOST);
   if (shape->block) KalHolds(seen.rows == (PetscMin(shape->block, shape->n) + shape->group - 1) / shape->group * shape->group); /* no more than there are */
-  PetscCall(KalSameBits(comm, &blocks, sizeof blocks)); /* blocks follow from sizes and options alone */
-  for (e = 0; e < shape->ensembles; e++) {              /* statistics that the map makes stale */
+  PetscCall(KalSameBits(comm, &blocks, sizeof blocks));                                                                         /* blocks follow from sizes and options alone */
+  for (e = 0; e < shape->ensembles; e++) {                                                                                      /* statistics that the map makes stale */
     where = (Where){shape, e};
     PetscCall(CheckStatistics(comm, ensemble[e], shape->n, shape->members[e], ValueAt, &where));
   }
