@@ -16,17 +16,22 @@ static KalModel Make(const char *options)
   return model;
 }
 
+static PetscErrorCode Configure(KalModel model)
+{
+  PetscFunctionBeginUser;
+  PetscCall(KalModelSetFromOptions(model));
+  PetscCall(KalModelSetUp(model));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static void Refused(const char *options, PetscInt inputs, PetscInt outputs, const char *message)
 {
-  KalModel       model = NULL;
-  PetscErrorCode ierr;
+  KalModel model = NULL;
 
   KalCall(PetscOptionsInsertString(NULL, options));
   KalCall(KalModelCreate(PETSC_COMM_WORLD, &model));
   KalCall(KalModelSetDataSizes(model, inputs, outputs));
-  ierr = KalModelSetFromOptions(model);
-  if (!ierr) ierr = KalModelSetUp(model);
-  KalCallFails(ierr, message);
+  KalCallFails(Configure(model), message);
   KalCall(KalModelDestroy(&model));
   KalCall(PetscOptionsClear(NULL));
 }
