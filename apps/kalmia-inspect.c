@@ -19,10 +19,12 @@ static const char usage[] = "Usage: kalmia-inspect FILE                         
                             "       kalmia-inspect --help\n"
                             "Exit codes: 0 all is well; 1 the snapshot is missing or damaged, or OUT cannot be written; 2 wrong arguments\n";
 
-typedef enum { LOOK,
-               VERIFY,
-               CSV,
-               EXPORT } Action;
+typedef enum {
+  LOOK,
+  VERIFY,
+  CSV,
+  EXPORT,
+} Action;
 typedef struct {
   Action      action;
   const char *file, *what, *out;

@@ -12,12 +12,16 @@
 #define MOST_STATE   16
 #define MOST_OBS     48
 
-typedef enum { SQUARED,
-               PROBABILITIES,
-               LOGITS } Loss;
-typedef enum { FIXED,
-               ADAPTIVE,
-               MISFIT } Rule;
+typedef enum {
+  SQUARED,
+  PROBABILITIES,
+  LOGITS,
+} Loss;
+typedef enum {
+  FIXED,
+  ADAPTIVE,
+  MISFIT,
+} Rule;
 
 #define FLOOR 0.02 /* of probabilities, the default */
 

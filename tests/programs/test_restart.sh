@@ -1,5 +1,4 @@
 #!/usr/bin/env bash
-# labels: long
 # A run stopped at any cycle and restarted on another number of ranks ends with the bits of one that was not stopped;
 # which options a restart has; which snapshots are kept.
 # shellcheck source=tests/programs/common.sh
