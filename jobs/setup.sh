@@ -82,6 +82,7 @@ kal_missing() {
   [ -n "${PETSC_DIR:-}" ] || kal_module PETSc petsc || echo libpetsc-real-dev
   [ -n "${HDF5_ROOT:-}" ] || kal_module hdf5-openmpi hdf5-mpich hdf5-mpi || command -v h5pcc >/dev/null || echo libhdf5-openmpi-dev
   kal_header zlib.h || echo zlib1g-dev
+  kal_module fftw3 || kal_header fftw3.h || echo libfftw3-dev
   kal_header Random123/philox.h || echo librandom123-dev
   kal_header xxhash.h || echo libxxhash-dev
   if [ $debian = 1 ]; then

@@ -8,18 +8,45 @@ typedef const char *KalAnalysisType;
 #define KALANALYSISEKI   "eki"
 #define KALANALYSISETKI  "etki"
 #define KALANALYSISHABER "haber"
+/* Filters and smoothers of dynamical systems */
+#define KALANALYSISENKF        "enkf"
+#define KALANALYSISETKF        "etkf"
+#define KALANALYSISESTKF       "estkf"
+#define KALANALYSISDENKF       "denkf"
+#define KALANALYSISENSRF       "ensrf"
+#define KALANALYSISLETKF       "letkf"
+#define KALANALYSISENKFN       "enkfn"
+#define KALANALYSISIENKS       "ienks"
+#define KALANALYSISESMDA       "esmda"
+#define KALANALYSISCLIMATOLOGY "climatology"
+#define KALANALYSISOI          "oi"
+#define KALANALYSIS3DVAR       "3dvar"
+#define KALANALYSISEXTKF       "extkf"
 
 /* What a method asks of the run, known after SetUp. */
 typedef struct {
-  PetscInt  least;     /* members it needs at least */
-  PetscInt  copies;    /* ensembles of n x N that it keeps beside the one */
-  PetscInt  vectors;   /* replicated arrays of n numbers that it keeps */
-  PetscInt  points;    /* most columns it asks to be evaluated at once */
-  PetscBool generated; /* members are generated about a mean: no n x N is stored */
-  PetscBool locations; /* needs KalModel's locate */
-  PetscBool adjoint;   /* needs KalModel's adjoint */
-  PetscBool dense;     /* holds an n x n matrix */
+  PetscInt  least;       /* members it needs at least */
+  PetscInt  copies;      /* ensembles of n x N that it keeps beside the one */
+  PetscInt  vectors;     /* replicated arrays of n numbers that it keeps */
+  PetscInt  points;      /* most columns it asks to be evaluated at once */
+  PetscBool generated;   /* members are generated about a mean: no n x N is stored */
+  PetscBool locations;   /* needs KalModel's locate */
+  PetscBool adjoint;     /* needs KalModel's adjoint */
+  PetscBool dense;       /* holds an n x n matrix */
+  PetscBool tangent;     /* needs the model's tangent: KalAnalysisSetTangent() */
+  PetscBool climatology; /* needs mean and covariance of a free run: KalAnalysisSetClimatology() */
+  PetscBool timed;       /* works on observations in time alone */
 } KalNeeds;
+
+/*
+  What a method asks for: points to be forecast, in place, from one time to another, and what they predict there. Times
+  are those of the observations, counted from those of the cycle in hand: -1 is the time before it, or the start.
+*/
+typedef struct {
+  KalEnsemble points;   /* stored, or generated; it belongs to the method */
+  PetscInt    from, to; /* -1 and 0 unless the method says otherwise */
+  PetscBool   observe;  /* true unless the method says otherwise; else the points are forecast and nothing is told of predictions */
+} KalAsk;
 
 /* What a method says of the predictions it was told. */
 typedef enum {
@@ -33,7 +60,7 @@ typedef enum {
 typedef struct {
   KalObservations  observations;
   const KalBatch  *batch;
-  KalEnsemble      predictions; /* stored, batch->samples*batch->outputs numbers a member */
+  KalEnsemble      predictions; /* stored, batch->samples*batch->outputs numbers a member; NULL where none were asked for */
   const KalStatus *status;      /* of every point, the same on every rank */
   PetscInt         cycle;       /* from 0 */
 } KalTold;
@@ -52,6 +79,11 @@ typedef struct {
   PetscReal loss; /* mean a sample, at the mean prediction before the update */
   PetscReal step; /* time step or step length taken */
   PetscReal time; /* sum of the steps */
+  /* Of a filter; NaN where a method does not say */
+  PetscReal innovation; /* d'd/(tr S + p) of whitened innovations d and anomalies S: 1 where the filter is consistent */
+  PetscReal dfs;        /* degrees of freedom for signal, tr(H K) */
+  PetscReal effective;  /* effective ensemble size 1 + (tr S)^2/tr(S S) of the predicted anomalies */
+  PetscReal inflation;  /* factor on the prior anomalies in use */
 } KalAnalysisReport;
 
 typedef struct {
@@ -59,7 +91,7 @@ typedef struct {
   PetscErrorCode (*setup)(KalAnalysis);
   PetscErrorCode (*check)(KalAnalysis, KalObservations); /* refuses observations it cannot work with */
   PetscErrorCode (*begin)(KalAnalysis, PetscInt cycle);  /* redraws and the like, before the cycle's first ask */
-  PetscErrorCode (*ask)(KalAnalysis, KalEnsemble *points);
+  PetscErrorCode (*ask)(KalAnalysis, KalAsk *);
   PetscErrorCode (*tell)(KalAnalysis, const KalTold *, KalVerdict *);
   PetscErrorCode (*rows)(KalAnalysis, const KalRows *); /* row-local update of the ensemble and the copies */
   PetscErrorCode (*update)(KalAnalysis);                /* or, for a method without rows, the whole update */
@@ -90,13 +122,19 @@ PETSC_EXTERN PetscErrorCode KalAnalysisSetSeed(KalAnalysis, PetscInt);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetEpoch(KalAnalysis, PetscInt);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetPrior(KalAnalysis, const PetscReal *);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetEnsemble(KalAnalysis, KalEnsemble, PetscInt, KalEnsemble[]);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetDomain(KalAnalysis, const KalDomain *, KalLocate, void *);
+/* Takes departures (n x columns) from the trajectory that starts at x from one model time to another, in place. */
+typedef PetscErrorCode (*KalTangent)(void *ctx, PetscReal from, PetscReal to, const PetscScalar *x, PetscInt columns, PetscScalar *dx);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetTangent(KalAnalysis, KalTangent, void *);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetClimatology(KalAnalysis, const PetscReal *, const PetscReal *);
+PETSC_EXTERN PetscErrorCode KalAnalysisGetFiltered(KalAnalysis, KalEnsemble *);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetMean(KalAnalysis, PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetFromOptions(KalAnalysis);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetUp(KalAnalysis);
 PETSC_EXTERN PetscErrorCode KalAnalysisGetNeeds(KalAnalysis, KalNeeds *);
 PETSC_EXTERN PetscErrorCode KalAnalysisCheck(KalAnalysis, KalObservations);
 PETSC_EXTERN PetscErrorCode KalAnalysisBegin(KalAnalysis, PetscInt);
-PETSC_EXTERN PetscErrorCode KalAnalysisAsk(KalAnalysis, KalEnsemble *);
+PETSC_EXTERN PetscErrorCode KalAnalysisAsk(KalAnalysis, KalAsk *);
 PETSC_EXTERN PetscErrorCode KalAnalysisTell(KalAnalysis, const KalTold *, KalVerdict *);
 PETSC_EXTERN PetscErrorCode KalAnalysisUpdate(KalAnalysis);
 PETSC_EXTERN PetscErrorCode KalAnalysisGetReport(KalAnalysis, KalAnalysisReport *);

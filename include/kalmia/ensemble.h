@@ -45,6 +45,7 @@ PETSC_EXTERN const char *const KalExchanges[];
 PETSC_EXTERN PetscErrorCode KalEnsembleCreate(MPI_Comm, KalEnsemble *);
 PETSC_EXTERN PetscErrorCode KalEnsembleSetSizes(KalEnsemble, PetscInt, PetscInt);
 PETSC_EXTERN PetscErrorCode KalEnsembleSetRowGroup(KalEnsemble, PetscInt);
+PETSC_EXTERN PetscErrorCode KalEnsembleSetBlockRows(KalEnsemble, PetscInt);
 PETSC_EXTERN PetscErrorCode KalEnsembleSetExchange(KalEnsemble, KalExchange);
 PETSC_EXTERN PetscErrorCode KalEnsembleSetFromOptions(KalEnsemble);
 PETSC_EXTERN PetscErrorCode KalEnsembleSetUp(KalEnsemble);
@@ -65,6 +66,7 @@ PETSC_EXTERN PetscErrorCode KalEnsembleGetComm(KalEnsemble, MPI_Comm *);
 PETSC_EXTERN PetscErrorCode KalEnsembleGetSizes(KalEnsemble, PetscInt *, PetscInt *);
 PETSC_EXTERN PetscErrorCode KalEnsembleGetOwnershipRange(KalEnsemble, PetscInt *, PetscInt *);
 PETSC_EXTERN PetscErrorCode KalEnsembleGetBlocks(KalEnsemble, PetscInt *, PetscInt *);
+PETSC_EXTERN PetscErrorCode KalEnsembleGetBlockRange(KalEnsemble, PetscInt *, PetscInt *);
 PETSC_EXTERN PetscErrorCode KalEnsembleIsStored(KalEnsemble, PetscBool *);
 
 /* Members: local, whole */
@@ -73,9 +75,17 @@ PETSC_EXTERN PetscErrorCode KalEnsembleGetColumns(KalEnsemble, PetscInt, PetscIn
 PETSC_EXTERN PetscErrorCode KalEnsembleRestoreColumns(KalEnsemble, KalColumns *);
 PETSC_EXTERN PetscErrorCode KalEnsembleChanged(KalEnsemble);
 
+/* Members: of any rank, one-sided */
+PETSC_EXTERN PetscErrorCode KalEnsembleSetRemote(KalEnsemble, PetscBool);
+PETSC_EXTERN PetscErrorCode KalEnsembleRemoteBegin(KalEnsemble);
+PETSC_EXTERN PetscErrorCode KalEnsembleRemoteGet(KalEnsemble, PetscInt, PetscInt, PetscBool, KalColumns *);
+PETSC_EXTERN PetscErrorCode KalEnsembleRemotePut(KalEnsemble, PetscBool, KalColumns *);
+PETSC_EXTERN PetscErrorCode KalEnsembleRemoteEnd(KalEnsemble);
+
 /* Rows: the only large communication of the program */
 PETSC_EXTERN PetscErrorCode KalEnsembleMapRows(PetscInt, KalEnsemble[], KalRowsMap, void *);
 PETSC_EXTERN PetscErrorCode KalEnsembleSumRows(PetscInt, KalEnsemble[], KalRowsSum, void *, PetscInt, PetscReal *);
+PETSC_EXTERN PetscErrorCode KalEnsembleFetchRows(KalEnsemble, PetscInt, const PetscInt[], PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalEnsembleGatherRows(KalEnsemble, PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalEnsembleGatherBlocks(KalEnsemble, PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalEnsembleCombine(KalEnsemble, const PetscReal *, PetscScalar *);

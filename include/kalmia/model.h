@@ -5,12 +5,21 @@
 #include <kalmia/observations.h>
 
 typedef const char *KalModelType;
-#define KALMODELMLP "mlp"
+#define KALMODELMLP                 "mlp"
+#define KALMODELLORENZ63            "lorenz63"
+#define KALMODELLORENZ96            "lorenz96"
+#define KALMODELKURAMOTOSIVASHINSKY "kuramoto-sivashinsky"
+#define KALMODELADVECTION           "advection"
+#define KALMODELLINEAR              "linear"
+#define KALMODELSHELL               "shell"   /* a program's own functions */
+#define KALMODELCOMMAND             "command" /* an external command, run once a member */
 
 /*
   What a model provides. A stage is a time of a dynamical model or a layer of a network; a network's
   weights are a state whose forecast is the identity, so its `propagate` is NULL and `observe` is its
-  forward pass. No operation communicates: the columns given are whole and local.
+  forward pass. A dynamical model has a time step (KalModelSetStep()) and mostly no `observe`: what is observed
+  of it are linear functions of its state, which come with the batch. No operation communicates: the columns given are
+  whole and local.
 */
 typedef struct {
   PetscErrorCode (*setfromoptions)(KalModel, KalOptionItems);
@@ -19,7 +28,9 @@ typedef struct {
   PetscErrorCode (*spread)(KalModel, PetscReal *);            /* prior standard deviation of each of n entries */
   PetscErrorCode (*propagate)(KalModel, const KalColumns *parameters, PetscReal from, PetscReal to, KalColumns *, KalStatus *);
   PetscErrorCode (*observe)(KalModel, const KalColumns *parameters, PetscReal stage, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
-  PetscErrorCode (*locate)(KalModel, PetscInt, PetscInt, PetscInt, PetscReal *, PetscInt *);
+  PetscErrorCode (*locate)(KalModel, PetscInt count, const PetscInt *entries, PetscReal *coordinates, PetscInt *kinds);
+  PetscErrorCode (*domain)(KalModel, KalDomain *);
+  PetscErrorCode (*tangent)(KalModel, PetscReal from, PetscReal to, const PetscScalar *, PetscInt columns, PetscScalar *); /* n x columns departures, in place */
   PetscErrorCode (*adjoint)(KalModel, const KalColumns *, const KalBatch *, PetscScalar **, PetscScalar **);
   PetscErrorCode (*layout)(KalModel, size_t, char *);                /* what must agree for a restart, as text */
   PetscErrorCode (*memory)(KalModel, PetscInt samples, PetscReal *); /* bytes of work space a rank takes */
@@ -41,6 +52,11 @@ PETSC_EXTERN PetscErrorCode KalModelSetDataSizes(KalModel, PetscInt, PetscInt);
 PETSC_EXTERN PetscErrorCode KalModelGetDataSizes(KalModel, PetscInt *, PetscInt *);
 PETSC_EXTERN PetscErrorCode KalModelSetStages(KalModel, PetscInt);
 PETSC_EXTERN PetscErrorCode KalModelGetStages(KalModel, PetscInt *);
+PETSC_EXTERN PetscErrorCode KalModelSetStep(KalModel, PetscReal);
+PETSC_EXTERN PetscErrorCode KalModelGetStep(KalModel, PetscReal *);
+PETSC_EXTERN PetscErrorCode KalModelGetSteps(KalModel, PetscReal, PetscReal, PetscInt *);
+PETSC_EXTERN PetscErrorCode KalModelSetKey(KalModel, KalKey);
+PETSC_EXTERN PetscErrorCode KalModelGetKey(KalModel, KalKey *);
 PETSC_EXTERN PetscErrorCode KalModelSetPrecision(KalModel, KalPrecision);
 PETSC_EXTERN PetscErrorCode KalModelGetPrecision(KalModel, KalPrecision *);
 PETSC_EXTERN PetscErrorCode KalModelSetFromOptions(KalModel);
@@ -52,7 +68,75 @@ PETSC_EXTERN PetscErrorCode KalModelInitial(KalModel, KalKey, PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalModelSpread(KalModel, PetscReal *);
 PETSC_EXTERN PetscErrorCode KalModelPropagate(KalModel, const KalColumns *, PetscReal, PetscReal, KalColumns *, KalStatus *);
 PETSC_EXTERN PetscErrorCode KalModelObserve(KalModel, const KalColumns *, PetscReal, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
+PETSC_EXTERN PetscErrorCode KalModelLocate(KalModel, PetscInt, const PetscInt *, PetscReal *, PetscInt *);
+PETSC_EXTERN PetscErrorCode KalModelGetDomain(KalModel, KalDomain *);
+PETSC_EXTERN PetscErrorCode KalModelTangent(KalModel, PetscReal, PetscReal, const PetscScalar *, PetscInt, PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalModelGetLayout(KalModel, size_t, char *);
 PETSC_EXTERN PetscErrorCode KalModelGetMemory(KalModel, PetscInt, PetscReal *);
+
+/* A model of type shell: functions of a program, called for one member at a time. Those that say so may set the member's state. */
+typedef PetscErrorCode (*KalModelShellInitial)(KalModel, KalKey, PetscScalar *x);
+typedef PetscErrorCode (*KalModelShellPropagate)(KalModel, PetscInt member, PetscReal from, PetscReal to, PetscScalar *x, KalStatus *);
+typedef PetscErrorCode (*KalModelShellObserve)(KalModel, PetscInt member, PetscReal stage, const PetscScalar *x, const KalBatch *, PetscScalar *y, KalStatus *);
+typedef PetscErrorCode (*KalModelShellLocate)(KalModel, PetscInt count, const PetscInt *entries, PetscReal *coordinates, PetscInt *kinds);
+typedef PetscErrorCode (*KalModelShellTangent)(KalModel, PetscReal from, PetscReal to, const PetscScalar *x, PetscInt columns, PetscScalar *dx);
+typedef PetscErrorCode (*KalModelShellDestroy)(void *ctx);
+
+PETSC_EXTERN PetscErrorCode KalModelCreateShell(MPI_Comm, PetscInt, void *, KalModel *);
+PETSC_EXTERN PetscErrorCode KalModelShellSetContext(KalModel, void *);
+PETSC_EXTERN PetscErrorCode KalModelShellGetContext(KalModel, void *);
+PETSC_EXTERN PetscErrorCode KalModelShellSetDestroy(KalModel, KalModelShellDestroy);
+PETSC_EXTERN PetscErrorCode KalModelShellSetDataSizes(KalModel, PetscInt, PetscInt);
+PETSC_EXTERN PetscErrorCode KalModelShellSetPrior(KalModel, const PetscScalar *, const PetscReal *);
+PETSC_EXTERN PetscErrorCode KalModelShellSetInitial(KalModel, KalModelShellInitial);
+PETSC_EXTERN PetscErrorCode KalModelShellSetSpread(KalModel, const PetscReal *);
+PETSC_EXTERN PetscErrorCode KalModelShellSetPropagate(KalModel, KalModelShellPropagate);
+PETSC_EXTERN PetscErrorCode KalModelShellSetObserve(KalModel, KalModelShellObserve);
+PETSC_EXTERN PetscErrorCode KalModelShellSetLocate(KalModel, KalModelShellLocate);
+PETSC_EXTERN PetscErrorCode KalModelShellSetDomain(KalModel, PetscInt, const PetscReal *);
+PETSC_EXTERN PetscErrorCode KalModelShellSetTangent(KalModel, KalModelShellTangent);
+
+/*
+  A plug-in: a shared object that -model_type names, as in -model_type ./libheat.so. Somewhere in its sources it has the line
+  KAL_MODEL_PLUGIN(function), where `function` calls KalModelRegister() for its type of model.
+*/
+#define KAL_MODEL_PLUGIN_BUILD "Kalmia " KALMIA_VERSION ", PETSc " PetscStringize(PETSC_VERSION_MAJOR) "." PetscStringize(PETSC_VERSION_MINOR) ", " KAL_MODEL_PLUGIN_INDICES
+#if defined(PETSC_USE_64BIT_INDICES)
+#define KAL_MODEL_PLUGIN_INDICES "64-bit indices"
+#else
+#define KAL_MODEL_PLUGIN_INDICES "32-bit indices"
+#endif
+/*MC
+   KAL_MODEL_PLUGIN - Makes a shared object one that `-model_type ./libNAME.so` loads
+
+   Input Parameter:
+.  function - of type PetscErrorCode (void); registers a type of model with KalModelRegister()
+
+   Notes:
+   The line stands once, outside of any function. It defines the two symbols that a plug-in exports: KalModelPluginRegister(), which
+   calls `function`, and KalModelPluginBuild(), which tells what the plug-in was compiled with; another version of Kalmia,
+   PETSc or the size of its indices is refused.
+
+   The type becomes the one that `function` registers, the first where there are several. The object is never unloaded.
+
+   Example:
+.vb
+   static PetscErrorCode Register(void) { return KalModelRegister("heat", Create); }
+   KAL_MODEL_PLUGIN(Register)
+.ve
+
+.seealso: KalModelSetType(), KalModelRegister()
+M*/
+#define KAL_MODEL_PLUGIN(function) \
+  PETSC_EXTERN const char *KalModelPluginBuild(void); \
+  PETSC_EXTERN const char *KalModelPluginBuild(void) \
+  { \
+    return KAL_MODEL_PLUGIN_BUILD; \
+  } \
+  PETSC_EXTERN PetscErrorCode KalModelPluginRegister(void); \
+  PETSC_EXTERN PetscErrorCode KalModelPluginRegister(void) \
+  { \
+    return (function)(); \
+  }
 
 #endif

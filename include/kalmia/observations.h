@@ -1,12 +1,25 @@
-/* KalObservations: what was observed: data sets, mini-batches, losses. */
+/* KalObservations: what was observed: data sets in mini-batches, observations in time, losses. */
 #ifndef KALMIA_OBSERVATIONS_H
 #define KALMIA_OBSERVATIONS_H
 
 #include <kalmia/ensemble.h>
 
+typedef const char *KalObservationsType;
+#define KALOBSERVATIONSDATASET "dataset" /* samples to learn from, in mini-batches */
+#define KALOBSERVATIONSTWIN    "twin"    /* of a truth that the same model makes */
+#define KALOBSERVATIONSSERIES  "series"  /* in time, from a file */
+
+/* A linear observation operator: p sparse rows over the n state entries. */
+typedef struct {
+  PetscInt         rows;
+  const PetscInt  *start;  /* rows + 1 offsets, or NULL: one entry a row */
+  const PetscInt  *entry;  /* state entries */
+  const PetscReal *weight; /* their weights, or NULL: 1 each */
+} KalLinear;
+
 /*
-  The observations of one cycle: a mini-batch of samples, with normalized inputs and what to predict.
-  Predictions of a member are one column of samples*outputs numbers, sample by sample.
+  The observations of one cycle: a mini-batch of samples, with normalized inputs and what to predict, or the observations
+  of one time. Predictions of a member are one column of samples*outputs numbers, sample by sample.
 */
 typedef struct {
   PetscInt           samples; /* samples in the batch */
@@ -17,6 +30,14 @@ typedef struct {
   const void        *input;  /* float or double (precision), inputs x samples, a sample contiguous */
   const PetscScalar *target; /* outputs x samples: values, or one-hot rows; NULL where the data have none */
   const PetscInt    *label;  /* samples class labels, or NULL for a regression */
+  /* Of observations in time: samples = p, outputs = 1, inputs = 0, no label; target is NULL until a twin's truth was observed. */
+  PetscBool        timed;
+  PetscReal        from, to; /* model times: the observations before these (or the start), and these */
+  const KalLinear *linear;   /* what is observed, or NULL: the model's own `observe` */
+  const PetscReal *error;    /* p standard deviations; after whitening by a dense R all are 1 */
+  const PetscReal *root;     /* lower Cholesky factor of a dense R, p x p by columns, or NULL; see KalObservationsWhitenColumn() */
+  const PetscReal *location; /* KAL_DIMENSIONS coordinates an observation, or NULL: those of what it observes */
+  const PetscInt  *kind;     /* of each observation, or NULL: all of kind 0 */
 } KalBatch;
 
 /*
@@ -34,6 +55,7 @@ typedef struct {
   PetscScalar     *residual;  /* rows->count: whitened residual at the mean prediction (out) */
   PetscScalar     *residuals; /* rows->count x members whitened residuals of each member, or NULL (out) */
   PetscReal        loss;      /* sum over the samples of the loss at the mean prediction (out) */
+  PetscInt         rejected;  /* observations in time left out by the background check, -observations_reject (out) */
 } KalWhitening;
 
 /* Scores of predictions on labelled or real-valued data; sums that add up over blocks of samples. */
@@ -93,6 +115,24 @@ PETSC_EXTERN PetscErrorCode KalObservationsGetLoss(KalObservations, KalLossType 
 PETSC_EXTERN PetscErrorCode KalObservationsGetNormalization(KalObservations, PetscInt *, PetscReal **, PetscReal **);
 PETSC_EXTERN PetscErrorCode KalObservationsSetNormalization(KalObservations, PetscInt, const PetscReal *, const PetscReal *);
 PETSC_EXTERN PetscErrorCode KalObservationsGetMemory(KalObservations, PetscReal *);
+
+/* Observations in time */
+PETSC_EXTERN PetscErrorCode KalObservationsSetType(KalObservations, KalObservationsType);
+PETSC_EXTERN PetscErrorCode KalObservationsGetType(KalObservations, KalObservationsType *);
+PETSC_EXTERN PetscErrorCode KalObservationsIsTimed(KalObservations, PetscBool *);
+PETSC_EXTERN PetscErrorCode KalObservationsSetState(KalObservations, PetscInt, PetscReal);
+PETSC_EXTERN PetscErrorCode KalObservationsSetDomain(KalObservations, const KalDomain *);
+PETSC_EXTERN PetscErrorCode KalObservationsSetTimes(KalObservations, PetscReal, PetscReal);
+PETSC_EXTERN PetscErrorCode KalObservationsSetEntries(KalObservations, PetscInt, PetscInt, PetscInt);
+PETSC_EXTERN PetscErrorCode KalObservationsSetOperator(KalObservations, const char *);
+PETSC_EXTERN PetscErrorCode KalObservationsSetReject(KalObservations, PetscReal);
+PETSC_EXTERN PetscErrorCode KalObservationsSetTimeless(KalObservations, PetscBool);
+PETSC_EXTERN PetscErrorCode KalObservationsGetTime(KalObservations, PetscInt, PetscReal *);
+PETSC_EXTERN PetscErrorCode KalObservationsGetLast(KalObservations, PetscInt *);
+PETSC_EXTERN PetscErrorCode KalObservationsHasTruth(KalObservations, PetscBool *);
+PETSC_EXTERN PetscErrorCode KalObservationsTruth(KalObservations, PetscInt, const PetscScalar *, KalBatch *);
+PETSC_EXTERN PetscErrorCode KalObservationsWhitenColumn(const KalBatch *, PetscScalar *);
+PETSC_EXTERN PetscErrorCode KalLinearApply(const KalLinear *, const PetscScalar *, PetscScalar *);
 
 PETSC_EXTERN PetscErrorCode KalObservationsNext(KalObservations, PetscInt, KalBatch *);
 PETSC_EXTERN PetscErrorCode KalObservationsGetBlock(KalObservations, KalDataSet, PetscInt, PetscInt, KalBatch *);

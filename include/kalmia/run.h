@@ -22,6 +22,8 @@ PETSC_EXTERN PetscErrorCode KalRunSetUp(KalRun);
 PETSC_EXTERN PetscErrorCode KalRunSolve(KalRun);
 PETSC_EXTERN PetscErrorCode KalRunLoad(KalRun, const char *, const char *);
 PETSC_EXTERN PetscErrorCode KalRunPredict(KalRun, KalDataSet, const char *);
+PETSC_EXTERN PetscErrorCode KalRunSetAnalyseFromOptions(KalRun);
+PETSC_EXTERN PetscErrorCode KalRunAnalyse(KalRun, const char *, const char *, const char *);
 PETSC_EXTERN PetscErrorCode KalRunGetModel(KalRun, KalModel *);
 PETSC_EXTERN PetscErrorCode KalRunGetObservations(KalRun, KalObservations *);
 PETSC_EXTERN PetscErrorCode KalRunGetAnalysis(KalRun, KalAnalysis *);

@@ -60,8 +60,10 @@ PETSC_EXTERN PetscErrorCode KalSnapshotExportMean(KalSnapshot, const char *, con
 
 /* Members or a mean out of a snapshot or of any HDF5 file with /members or /mean, to begin a run from. */
 PETSC_EXTERN PetscErrorCode KalSnapshotPlainHas(MPI_Comm, const char *, const char *, PetscBool *);
-PETSC_EXTERN PetscErrorCode KalSnapshotPlainReadMembers(const char *, KalEnsemble);
+PETSC_EXTERN PetscErrorCode KalSnapshotPlainReadMembers(const char *, const KalStatus *, KalEnsemble);
 PETSC_EXTERN PetscErrorCode KalSnapshotPlainReadMean(MPI_Comm, const char *, PetscInt, PetscScalar *);
+PETSC_EXTERN PetscErrorCode KalSnapshotPlainGetSize(MPI_Comm, const char *, const char *, PetscInt *, PetscInt64 *, PetscBool *);
+PETSC_EXTERN PetscErrorCode KalSnapshotPlainReadArray(const char *, KalDataset *, size_t, char *);
 
 /* Checks every checksum of a file: 0 problems, or a text that names each (one a line; PetscFree it). */
 PETSC_EXTERN PetscErrorCode KalSnapshotVerify(MPI_Comm, const char *, PetscInt *, char **);

@@ -51,6 +51,19 @@ typedef enum {
 } KalPrecision;
 PETSC_EXTERN const char *const KalPrecisions[];
 
+/*
+  Where state entries or observations are: up to three coordinates and a kind each. Entries of a negative kind have no
+  place (a global parameter): they are near everything.
+*/
+#define KAL_DIMENSIONS 3
+typedef struct {
+  PetscInt  dimension;              /* 0: there are no locations */
+  PetscReal length[KAL_DIMENSIONS]; /* of a periodic direction; 0: not periodic */
+} KalDomain;
+
+/* Coordinates (KAL_DIMENSIONS an entry, the last ones 0 where there are fewer) and kinds of state entries. */
+typedef PetscErrorCode (*KalLocate)(void *ctx, PetscInt count, const PetscInt *entries, PetscReal *coordinates, PetscInt *kinds);
+
 /* Errors that one rank finds and all must report: see KalCheckAll(). */
 PETSC_EXTERN PetscErrorCode KalCheckAllFailed(MPI_Comm, PetscErrorCode, const char *, int, const char *);
 
@@ -89,6 +102,10 @@ typedef enum {
   KAL_DRAW_INFLATION    = 7,
   KAL_DRAW_RECOVERY     = 8,
   KAL_DRAW_TEST         = 9,
+  KAL_DRAW_TRUTH        = 10, /* the truth of a twin experiment: its start and its model noise */
+  KAL_DRAW_ERROR        = 11, /* errors of a twin experiment's observations */
+  KAL_DRAW_NOISE        = 12, /* model noise of the members */
+  KAL_DRAW_ROTATION     = 13,
 } KalDrawPurpose;
 typedef struct {
   PetscInt       seed;

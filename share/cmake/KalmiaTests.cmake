@@ -64,6 +64,11 @@ foreach(source IN LISTS tests)
   endforeach()
 endforeach()
 
+# The examples that are compiled, in BUILD/examples: each stands for itself, and finds this tree's library here.
+foreach(example IN ITEMS shell heat)
+  add_subdirectory("${PROJECT_SOURCE_DIR}/share/examples/${example}" "${PROJECT_BINARY_DIR}/examples/${example}")
+endforeach()
+
 file(GLOB scripts CONFIGURE_DEPENDS tests/programs/test_*.sh)
 foreach(script IN LISTS scripts)
   get_filename_component(topic "${script}" NAME_WE)

@@ -12,9 +12,22 @@ static const struct {
   const char *name;
   KalCreate   create;
 } table[] = {
-    {KALANALYSISEKI,   KalAnalysisCreate_EKI  },
-    {KALANALYSISETKI,  KalAnalysisCreate_ETKI },
-    {KALANALYSISHABER, KalAnalysisCreate_Haber},
+    {KALANALYSISEKI,         KalAnalysisCreate_EKI        },
+    {KALANALYSISETKI,        KalAnalysisCreate_ETKI       },
+    {KALANALYSISHABER,       KalAnalysisCreate_Haber      },
+    {KALANALYSISENKF,        KalAnalysisCreate_EnKF       },
+    {KALANALYSISETKF,        KalAnalysisCreate_ETKF       },
+    {KALANALYSISESTKF,       KalAnalysisCreate_ESTKF      },
+    {KALANALYSISDENKF,       KalAnalysisCreate_DEnKF      },
+    {KALANALYSISENSRF,       KalAnalysisCreate_EnSRF      },
+    {KALANALYSISENKFN,       KalAnalysisCreate_EnKFN      },
+    {KALANALYSISIENKS,       KalAnalysisCreate_IEnKS      },
+    {KALANALYSISESMDA,       KalAnalysisCreate_ESMDA      },
+    {KALANALYSISCLIMATOLOGY, KalAnalysisCreate_Climatology},
+    {KALANALYSISOI,          KalAnalysisCreate_OI         },
+    {KALANALYSIS3DVAR,       KalAnalysisCreate_3DVar      },
+    {KALANALYSISEXTKF,       KalAnalysisCreate_ExtKF      },
+    {KALANALYSISLETKF,       KalAnalysisCreate_LETKF      },
 };
 
 /*@
@@ -219,6 +232,44 @@ PetscErrorCode KalAnalysisSetEnsemble(KalAnalysis analysis, KalEnsemble ensemble
 }
 
 /*@
+   KalAnalysisSetDomain - Tells where the state's entries are, for localization
+
+   Logically Collective
+
+   Input Parameters:
++  analysis - the analysis
+.  domain - dimension and periods
+.  locate - gives coordinates and kinds of state entries, without communication; NULL: there are none
+-  ctx - its context; borrowed
+@*/
+PetscErrorCode KalAnalysisSetDomain(KalAnalysis analysis, const KalDomain *domain, KalLocate locate, void *ctx)
+{
+  PetscFunctionBeginUser;
+  analysis->domain    = *domain;
+  analysis->locate    = locate;
+  analysis->locatectx = ctx;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisGetFiltered - The members at the time of the last observations, after their analysis
+
+   Not Collective
+
+   Input Parameter:
+.  analysis - the analysis
+
+   Output Parameter:
+.  ensemble - the ensemble; of a smoother with a longer window, one that it keeps beside it
+@*/
+PetscErrorCode KalAnalysisGetFiltered(KalAnalysis analysis, KalEnsemble *ensemble)
+{
+  PetscFunctionBeginUser;
+  *ensemble = analysis->filtered ? analysis->filtered : analysis->ensemble;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
    KalAnalysisSetMean - Gives the mean that a method with a generated ensemble updates
 
    Logically Collective
@@ -354,12 +405,16 @@ PetscErrorCode KalAnalysisBegin(KalAnalysis analysis, PetscInt cycle)
 .  analysis - the analysis
 
    Output Parameter:
-.  points - an ensemble, stored or generated; it belongs to the method
+.  ask - the points, an ensemble that belongs to the method, and the times they are to be forecast from and to
 @*/
-PetscErrorCode KalAnalysisAsk(KalAnalysis analysis, KalEnsemble *points)
+PetscErrorCode KalAnalysisAsk(KalAnalysis analysis, KalAsk *ask)
 {
   PetscFunctionBeginUser;
-  PetscCall(analysis->ops.ask(analysis, points));
+  ask->points  = analysis->ensemble;
+  ask->from    = -1;
+  ask->to      = 0;
+  ask->observe = PETSC_TRUE;
+  PetscCall(analysis->ops.ask(analysis, ask));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -507,6 +562,7 @@ PetscErrorCode KalAnalysisDestroy(KalAnalysis *analysis)
   if (!*analysis) PetscFunctionReturn(PETSC_SUCCESS);
   if ((*analysis)->ops.destroy) PetscCall((*analysis)->ops.destroy(*analysis));
   PetscCall(KSPDestroy(&(*analysis)->ksp));
+  PetscCall(KalSolverReset(*analysis));
   PetscCallMPI(MPI_Comm_free(&(*analysis)->comm));
   PetscCall(PetscFree(*analysis));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -4,6 +4,8 @@
 
 #include <kalmia/analysis.h>
 
+#include <petscblaslapack.h>
+
 typedef enum {
   KAL_SPACE_AUTO,
   KAL_SPACE_ENSEMBLE,
@@ -28,15 +30,24 @@ struct _p_KalAnalysis {
   KalEnsemble       ensemble;
   PetscInt          copies;
   KalEnsemble       copy[KAL_MOST_COPIES];
-  PetscScalar      *mean; /* of a generated ensemble; borrowed, updated by the method */
+  PetscScalar      *mean;     /* of a generated ensemble; borrowed, updated by the method */
+  KalEnsemble       filtered; /* members at the time of the cycle's observations, where that is not the ensemble */
+  KalDomain         domain;
+  KalLocate         locate; /* NULL: state entries have no locations */
+  void             *locatectx;
+  const PetscReal  *climatemean, *climatecovariance; /* n and n x n; borrowed */
+  KalTangent        tangent;
+  void             *tangentctx;
   KalNeeds          needs;
   KalAnalysisReport report;
 
-  KalSpace  space;
-  PetscBool uniform; /* all ranks run the same BLAS kernels: they may solve in lockstep */
-  KSP       ksp;     /* kept for its options between cycles */
-  PetscInt  kspsize;
-  KalSpace  kspspace;
+  KalSpace      space;
+  PetscBool     uniform;   /* all ranks run the same BLAS kernels: they may solve in lockstep */
+  KSP           ksp;       /* kept for its options between cycles */
+  PetscReal    *eigenwork; /* of KalEigen() */
+  PetscBLASInt *eigeniwork, eigenorder, eigenlwork, eigenliwork;
+  PetscInt      kspsize;
+  KalSpace      kspspace;
 };
 
 /*
@@ -46,6 +57,7 @@ struct _p_KalAnalysis {
 typedef struct {
   PetscInt         N, p;   /* members that take part; observations */
   PetscInt         active; /* members that did not fail */
+  PetscInt         taken;  /* observations that passed the background check */
   PetscReal        scale;  /* of the anomalies */
   PetscBool        affine; /* R = r 1' - A/scale */
   const KalStatus *status;
@@ -60,17 +72,22 @@ typedef struct {
 } KalInnovation;
 
 /* What a method wants of the predictions. */
-#define KAL_WANT_MEMBERS   1 /* D: the residual of each member, not of the mean alone */
-#define KAL_WANT_PERTURBED 2 /* P: observations are perturbed */
-#define KAL_WANT_GRAM      4 /* S whatever the space */
+#define KAL_WANT_MEMBERS   1  /* D: the residual of each member, not of the mean alone */
+#define KAL_WANT_PERTURBED 2  /* P: observations are perturbed */
+#define KAL_WANT_GRAM      4  /* S whatever the space */
+#define KAL_WANT_ANOMALIES 8  /* A and r whatever the space, on every rank */
+#define KAL_WANT_NOISE     16 /* P whatever the space */
 
 PETSC_INTERN PetscErrorCode KalInnovationCreate(KalAnalysis, const KalTold *, PetscInt center, PetscReal scale, PetscInt wants, KalInnovation *);
 PETSC_INTERN PetscErrorCode KalInnovationSpace(KalAnalysis, PetscInt N, PetscInt p, KalSpace *);
 PETSC_INTERN PetscErrorCode KalInnovationDestroy(KalInnovation *);
 PETSC_INTERN PetscErrorCode KalInnovationSolve(KalAnalysis, const KalTold *, const KalInnovation *, PetscReal shift, PetscInt columns, PetscReal perturbed, PetscReal *W);
+PETSC_INTERN PetscErrorCode KalInnovationScale(PetscReal factor, KalInnovation *);
 PETSC_INTERN PetscErrorCode KalInnovationNorm(KalAnalysis, const KalInnovation *, PetscReal *);
 
 PETSC_INTERN PetscErrorCode KalSolverSetUp(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalSolverReset(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalEigen(KalAnalysis, PetscInt N, const PetscReal *S, PetscReal *value, PetscReal *V);
 PETSC_INTERN PetscErrorCode KalSolve(KalAnalysis, KalSpace, PetscInt size, PetscReal *matrix, PetscReal shift, KalEnsemble rows, PetscInt columns, PetscReal *b, PetscReal *x);
 PETSC_INTERN PetscErrorCode KalInverseRoot(KalAnalysis, PetscInt N, const PetscReal *S, PetscReal step, PetscReal *root);
 
@@ -82,6 +99,19 @@ PETSC_INTERN PetscErrorCode KalTransformRows(PetscInt rows, PetscInt N, PetscSca
 
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_EKI(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_ETKI(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_IEnKS(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_ESMDA(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_Climatology(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_OI(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_3DVar(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_ExtKF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_Haber(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_EnKF(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_ETKF(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_ESTKF(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_DEnKF(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_EnSRF(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_EnKFN(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_LETKF(KalAnalysis);
 
 #endif

@@ -104,15 +104,15 @@ static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Ask(KalAnalysis analysis, KalEnsemble *points)
+static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
 {
   KalHaber *haber = (KalHaber *)analysis->data;
 
   PetscFunctionBeginUser;
-  *points = haber->points;
+  ask->points = haber->points;
   if (haber->searching) {
     if (!haber->line) PetscCall(KalEnsembleCreateLine(analysis->comm, analysis->n, haber->linesearch, analysis->mean, haber->candidate, haber->steps, &haber->line));
-    *points = haber->line;
+    ask->points = haber->line;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -74,7 +74,7 @@ static PetscErrorCode AddCross(const KalPass *pass, PetscBLASInt rows, PetscBLAS
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode VectorSums(const KalPass *pass, PetscInt rows, PetscReal loss, PetscReal *sums)
+static PetscErrorCode VectorSums(const KalPass *pass, PetscInt rows, PetscReal loss, PetscInt rejected, PetscReal *sums)
 {
   const PetscInt N = pass->innovation->N;
   PetscInt       i, j;
@@ -93,6 +93,7 @@ static PetscErrorCode VectorSums(const KalPass *pass, PetscInt rows, PetscReal l
   }
   sums[pass->at.scalars] = loss;
   for (i = 0; i < rows; i++) sums[pass->at.scalars + 1] += pass->residual[i] * pass->residual[i];
+  sums[pass->at.scalars + 2] = (PetscReal)rejected;
   if (pass->at.misfit < 0) PetscFunctionReturn(PETSC_SUCCESS);
   for (j = 0; j < N; j++) {
     const PetscScalar *r = pass->members + (size_t)j * rows;
@@ -113,7 +114,7 @@ static PetscErrorCode VisitRows(void *ctx, const KalRows *rows, PetscReal *sums)
   PetscCall(PetscBLASIntCast(in->N, &N));
   PetscCall(PetscBLASIntCast(rows->count, &count));
   PetscCall(KalObservationsWhiten(pass->told->observations, pass->told->batch, &white));
-  PetscCall(VectorSums(pass, count, white.loss, sums));
+  PetscCall(VectorSums(pass, count, white.loss, white.rejected, sums));
   if (pass->at.gram >= 0) PetscCall(AddGram(pass, count, N, sums + pass->at.gram));
   if (pass->at.cross >= 0) PetscCall(AddCross(pass, count, N, pass->members, sums + pass->at.cross));
   if (pass->at.perturbed >= 0) {
@@ -207,8 +208,9 @@ static PetscErrorCode Unfold(KalPass *pass, const PetscReal *sums)
   PetscCall(PetscMalloc3(in->N, &in->d, in->N, &in->diagonal, in->N, &in->misfit));
   PetscCall(PetscArraycpy(in->d, sums + pass->at.d, in->N));
   PetscCall(PetscArraycpy(in->diagonal, sums + pass->at.diagonal, in->N));
-  in->loss = sums[pass->at.scalars];
-  in->rr   = sums[pass->at.scalars + 1];
+  in->loss  = sums[pass->at.scalars];
+  in->rr    = sums[pass->at.scalars + 1];
+  in->taken = in->p - (PetscInt)sums[pass->at.scalars + 2];
   for (j = 0; j < in->N; j++) {
     in->trace += in->diagonal[j];
     if (pass->at.misfit >= 0) in->misfit[j] = sums[pass->at.misfit + j];
@@ -229,7 +231,7 @@ static PetscErrorCode Unfold(KalPass *pass, const PetscReal *sums)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Every rank gets A, r and, where they are no function of these, R: p < N, so no more than S would be. */
+/* Every rank gets A, r and, where they are no function of these, R; in observation space p < N, so no more than S would be. */
 static PetscErrorCode GatherObservationSpace(KalPass *pass, PetscInt wants)
 {
   KalInnovation *in      = pass->innovation;
@@ -304,9 +306,9 @@ PetscErrorCode KalInnovationCreate(KalAnalysis analysis, const KalTold *told, Pe
   pass.residuals   = (PetscBool)(members && !in->affine);
   pass.at.diagonal = Take(&pass.at.count, PETSC_TRUE, in->N);
   pass.at.d        = Take(&pass.at.count, PETSC_TRUE, in->N);
-  pass.at.scalars  = Take(&pass.at.count, PETSC_TRUE, 2);
+  pass.at.scalars  = Take(&pass.at.count, PETSC_TRUE, 3);
   pass.at.misfit   = Take(&pass.at.count, pass.residuals, in->N);
-  perturbed        = (PetscBool)((wants & KAL_WANT_PERTURBED) != 0 && in->space != KAL_SPACE_OBSERVATION);
+  perturbed        = (PetscBool)((wants & KAL_WANT_NOISE) != 0 || ((wants & KAL_WANT_PERTURBED) != 0 && in->space != KAL_SPACE_OBSERVATION));
   PetscCheck(!(gram || cross || perturbed) || in->N <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " members are too many for N x N products; at most %d are possible", in->N, KAL_MOST_SYSTEM);
   pass.at.gram      = Take(&pass.at.count, gram, gram ? in->N * (in->N + 1) / 2 : 0);
   pass.at.cross     = Take(&pass.at.count, cross, cross ? in->N * in->N : 0);
@@ -318,7 +320,7 @@ PetscErrorCode KalInnovationCreate(KalAnalysis analysis, const KalTold *told, Pe
   PetscCall(Unfold(&pass, sums));
   PetscCall(PetscFree(sums));
   if (members && in->affine && in->S) PetscCall(AffineCross(in));
-  if (in->space == KAL_SPACE_OBSERVATION) PetscCall(GatherObservationSpace(&pass, wants));
+  if (in->space == KAL_SPACE_OBSERVATION || wants & KAL_WANT_ANOMALIES) PetscCall(GatherObservationSpace(&pass, wants));
   if (in->space == KAL_SPACE_MATRIXFREE) PetscCall(KalEnsembleMapRows(1, &in->predictions, VisitKeep, &pass));
   PetscCall(PassDestroy(&pass));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -334,6 +336,29 @@ PetscErrorCode KalInnovationDestroy(KalInnovation *in)
   PetscCall(PetscFree(in->A));
   PetscCall(PetscFree(in->r));
   PetscCall(PetscFree(in->R));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalInnovationScale - Makes the products what they are for anomalies that are multiplied by a factor, the residual staying as it is
+
+  Not for a method that asks for each member's residuals.
+*/
+PetscErrorCode KalInnovationScale(PetscReal factor, KalInnovation *in)
+{
+  const size_t NN = (size_t)in->N * in->N, pN = (size_t)in->p * in->N;
+  size_t       i;
+
+  PetscFunctionBeginUser;
+  if (factor == 1.0) PetscFunctionReturn(PETSC_SUCCESS);
+  for (i = 0; i < (size_t)in->N; i++) {
+    in->d[i] *= factor;
+    in->diagonal[i] *= factor * factor;
+  }
+  in->trace *= factor * factor;
+  for (i = 0; in->S && i < NN; i++) in->S[i] *= factor * factor;
+  for (i = 0; in->P && i < NN; i++) in->P[i] *= factor;
+  for (i = 0; in->A && i < pN; i++) in->A[i] *= factor;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -130,16 +130,15 @@ static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Ask(KalAnalysis analysis, KalEnsemble *points)
+static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
 {
   KalInversion *inv = (KalInversion *)analysis->data;
 
   PetscFunctionBeginUser;
-  *points = analysis->ensemble;
   if (inv->state[KAL_STATE_FACTOR] != 0.0) {
     if (!inv->points) PetscCall(KalEnsembleCreateExtrapolated(analysis->ensemble, analysis->copy[0], 0.0, &inv->points));
     PetscCall(KalEnsembleSetFactor(inv->points, inv->state[KAL_STATE_FACTOR]));
-    *points = inv->points;
+    ask->points = inv->points;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

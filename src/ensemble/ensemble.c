@@ -31,6 +31,7 @@ PetscErrorCode KalEnsembleCreate(MPI_Comm comm, KalEnsemble *ensemble)
   PetscCallMPI(MPI_Comm_size(e->comm, &e->size));
   e->node   = MPI_COMM_NULL;
   e->window = MPI_WIN_NULL;
+  e->access = MPI_WIN_NULL;
   e->group  = 1;
   e->factor = 1.0;
   *ensemble = e;
@@ -72,6 +73,29 @@ PetscErrorCode KalEnsembleSetRowGroup(KalEnsemble ensemble, PetscInt group)
   PetscFunctionBeginUser;
   PetscCheck(group >= 1, ensemble->comm, PETSC_ERR_ARG_OUTOFRANGE, "A group of %" PetscInt_FMT " rows was asked for; at least 1 is needed", group);
   ensemble->group = group;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalEnsembleSetBlockRows - Sets the rows of a block, for an ensemble whose rows are visited together with another's
+
+   Logically Collective
+
+   Input Parameters:
++  ensemble - the ensemble, not set up yet
+-  rows - rows in a block, or 0 to choose them from the sizes
+
+   Options Database Key:
+.  -ensemble_block_rows <0> - the same; other blocks mean other rounding
+
+.seealso: KalEnsembleGetBlocks()
+@*/
+PetscErrorCode KalEnsembleSetBlockRows(KalEnsemble ensemble, PetscInt rows)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(!ensemble->setup, ensemble->comm, PETSC_ERR_ORDER, "The rows of a block are set before KalEnsembleSetUp()");
+  PetscCheck(rows >= 0, ensemble->comm, PETSC_ERR_ARG_OUTOFRANGE, "Blocks of %" PetscInt_FMT " rows were asked for; 0 chooses from the sizes", rows);
+  ensemble->wanted = rows;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -212,8 +236,7 @@ PetscErrorCode KalEnsembleSetUp(KalEnsemble ensemble)
       PetscFunctionReturn(PETSC_SUCCESS);
     }
   }
-  PetscCall(PetscCalloc1((size_t)e->n * (size_t)(e->last - e->first), &e->owned));
-  e->local = e->owned;
+  PetscCall(KalEnsembleAllocate_Private(e));
   if (e->size == 1) e->base = e->local;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -238,6 +261,7 @@ PetscErrorCode KalEnsembleDuplicate(KalEnsemble ensemble, KalEnsemble *duplicate
   (*duplicate)->group    = ensemble->group;
   (*duplicate)->wanted   = ensemble->wanted;
   (*duplicate)->exchange = ensemble->exchange;
+  (*duplicate)->remote   = ensemble->remote;
   PetscCall(KalEnsembleSetUp(*duplicate));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -413,6 +437,7 @@ PetscErrorCode KalEnsembleDestroy(KalEnsemble *ensemble)
     PetscCallMPI(MPI_Win_free(&e->window));
     PetscCallMPI(MPI_Comm_free(&e->node));
   }
+  PetscCall(KalEnsembleCloseRemote_Private(e));
   PetscCall(PetscFree(e->owned));
   PetscCall(PetscFree(e->mean));
   PetscCall(PetscFree(e->squares));

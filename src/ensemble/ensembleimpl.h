@@ -36,6 +36,8 @@ struct _p_KalEnsemble {
   PetscScalar *owned; /* what must be freed, or NULL for a window's memory */
   MPI_Comm     node;
   MPI_Win      window;
+  PetscBool    remote, reached; /* other ranks will work on members; they may now */
+  MPI_Win      access;          /* over the local members where others cannot reach them in memory, or MPI_WIN_NULL */
 
   /* statistics, a by-product of writing rows */
   KalStatistics statistics;
@@ -58,6 +60,10 @@ struct _p_KalEnsemble {
 
 PETSC_INTERN PetscErrorCode KalEnsembleBlock_Private(KalEnsemble, PetscInt, PetscInt *, PetscInt *);
 PETSC_INTERN PetscErrorCode KalEnsembleGenerate_Private(KalEnsemble, PetscInt, PetscScalar *);
+PETSC_INTERN PetscErrorCode KalEnsembleExtrapolate_Private(KalEnsemble, const PetscScalar *, const PetscScalar *, PetscScalar *);
+PETSC_INTERN PetscErrorCode KalEnsembleReserve_Private(KalEnsemble, PetscInt, size_t);
+PETSC_INTERN PetscErrorCode KalEnsembleAllocate_Private(KalEnsemble);
+PETSC_INTERN PetscErrorCode KalEnsembleCloseRemote_Private(KalEnsemble);
 PETSC_INTERN PetscErrorCode KalEnsembleSync_Private(KalEnsemble);
 PETSC_INTERN PetscErrorCode KalRowStatistics_Private(KalEnsemble, const KalRows *, PetscInt);
 

@@ -175,6 +175,18 @@ static PetscErrorCode GenerateGaussian(KalEnsemble e, PetscInt member, PetscScal
 }
 
 /*
+  KalEnsembleExtrapolate_Private - Makes one member of an extrapolated ensemble of the same member of the two
+*/
+PetscErrorCode KalEnsembleExtrapolate_Private(KalEnsemble e, const PetscScalar *a, const PetscScalar *b, PetscScalar *x)
+{
+  PetscInt i;
+
+  PetscFunctionBeginUser;
+  for (i = 0; i < e->n; i++) x[i] = a[i] + e->factor * (a[i] - b[i]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
   KalEnsembleGenerate_Private - Makes one member of a generated ensemble
 */
 PetscErrorCode KalEnsembleGenerate_Private(KalEnsemble e, PetscInt member, PetscScalar *x)
@@ -193,7 +205,7 @@ PetscErrorCode KalEnsembleGenerate_Private(KalEnsemble e, PetscInt member, Petsc
   case KAL_KIND_EXTRAPOLATED:
     PetscCall(KalEnsembleGetMember(e->a, member, &a));
     PetscCall(KalEnsembleGetMember(e->b, member, &b));
-    for (i = 0; i < e->n; i++) x[i] = a[i] + e->factor * (a[i] - b[i]);
+    PetscCall(KalEnsembleExtrapolate_Private(e, a, b, x));
     break;
   default:
     SETERRQ(e->comm, PETSC_ERR_PLIB, "A stored ensemble is not generated");
@@ -222,6 +234,25 @@ PetscErrorCode KalEnsembleGetMember(KalEnsemble ensemble, PetscInt member, Petsc
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+  KalEnsembleReserve_Private - Room for the pointers of some columns, and for the numbers of those that do not lie in memory
+*/
+PetscErrorCode KalEnsembleReserve_Private(KalEnsemble e, PetscInt count, size_t numbers)
+{
+  PetscFunctionBeginUser;
+  if (count > e->npointers) {
+    PetscCall(PetscFree(e->pointers));
+    PetscCall(PetscMalloc1(count, &e->pointers));
+    e->npointers = count;
+  }
+  if (numbers > e->scratchsize) {
+    PetscCall(PetscFree(e->scratch));
+    PetscCall(PetscMalloc1(numbers, &e->scratch));
+    e->scratchsize = numbers;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*@
    KalEnsembleGetColumns - Gets some consecutive local members as columns, generated ones included
 
@@ -239,20 +270,10 @@ PetscErrorCode KalEnsembleGetColumns(KalEnsemble ensemble, PetscInt first, Petsc
 {
   KalEnsemble e = ensemble;
   PetscInt    k;
-  size_t      size = e->kind == KAL_KIND_STORED ? 0 : (size_t)count * e->n;
 
   PetscFunctionBeginUser;
   PetscCheck(count >= 0 && first >= e->first && first + count <= e->last, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Members %" PetscInt_FMT " to %" PetscInt_FMT " are not all on this rank, which holds %" PetscInt_FMT " to %" PetscInt_FMT, first, first + count - 1, e->first, e->last - 1);
-  if (count > e->npointers) {
-    PetscCall(PetscFree(e->pointers));
-    PetscCall(PetscMalloc1(count, &e->pointers));
-    e->npointers = count;
-  }
-  if (size > e->scratchsize) {
-    PetscCall(PetscFree(e->scratch));
-    PetscCall(PetscMalloc1(size, &e->scratch));
-    e->scratchsize = size;
-  }
+  PetscCall(KalEnsembleReserve_Private(e, count, e->kind == KAL_KIND_STORED ? 0 : (size_t)count * e->n));
   for (k = 0; k < count; k++) {
     if (e->kind == KAL_KIND_STORED) e->pointers[k] = e->local + (size_t)(first + k - e->first) * e->n;
     else {

@@ -85,6 +85,7 @@ static PetscErrorCode CheckBatch(KalModel model, const KalBatch *batch)
 {
   PetscFunctionBeginUser;
   PetscCheck(batch->samples >= 0, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "A batch of %" PetscInt_FMT " samples", batch->samples);
+  if (batch->timed) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(batch->precision == model->precision, PETSC_COMM_SELF, PETSC_ERR_ARG_INCOMP, "The batch is in %s precision but the model in %s (-model_precision)", KalPrecisions[batch->precision == KAL_SINGLE], KalPrecisions[model->precision]);
   PetscCheck(!model->inputs || batch->inputs == model->inputs, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "The batch has %" PetscInt_FMT " inputs a sample but the model takes %" PetscInt_FMT, batch->inputs, model->inputs);
   PetscCheck(!model->outputs || batch->outputs == model->outputs, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "The batch has %" PetscInt_FMT " outputs a sample but the model predicts %" PetscInt_FMT, batch->outputs, model->outputs);
@@ -111,7 +112,8 @@ static PetscBool AllFinite(PetscInt64 n, const PetscScalar *y)
 .  parameters - columns of parameters of the same members, or NULL
 .  stage - the stage (layer, time) the members are at
 .  columns - the members
--  batch - the samples to predict, in the model's precision
+-  batch - the samples to predict, in the model's precision; or observations in time, whose linear operator, where they have
+           one, is used in place of the model's own
 
    Input/Output Parameter:
 .  status - one a column: what it was, or KAL_MEMBER_FAILED as the type says, or KAL_MEMBER_NONFINITE
@@ -128,16 +130,92 @@ PetscErrorCode KalModelObserve(KalModel model, const KalColumns *parameters, Pet
 {
   PetscFunctionBeginUser;
   PetscCall(CheckColumns(model, columns));
-  PetscCheck(model->ops.observe, PETSC_COMM_SELF, PETSC_ERR_SUP, "Models of type %s predict no observations", model->type);
+  PetscCheck(model->ops.observe || batch->linear, PETSC_COMM_SELF, PETSC_ERR_SUP, "Models of type %s predict no observations, and these have no linear operator", model->type);
   PetscCall(CheckBatch(model, batch));
   if (!columns->count || !batch->samples) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall((*model->ops.observe)(model, parameters, stage, columns, batch, y, status));
+  if (batch->linear) {
+    for (PetscInt k = 0; k < columns->count; k++) PetscCall(KalLinearApply(batch->linear, columns->column[k], y[k]));
+  } else PetscCall((*model->ops.observe)(model, parameters, stage, columns, batch, y, status));
   for (PetscInt k = 0; k < columns->count; k++) {
     const PetscInt64 n = (PetscInt64)batch->samples * batch->outputs;
 
     if (status[k] == KAL_MEMBER_OK && !AllFinite(n, y[k])) status[k] = KAL_MEMBER_NONFINITE;
     if (status[k] != KAL_MEMBER_OK) PetscCall(PetscMemzero(y[k], (size_t)n * sizeof *y[k]));
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelLocate - Where state entries are, and of what kind
+
+   Not Collective
+
+   Input Parameters:
++  model - the model, set up
+.  count - how many entries
+-  entries - their indices
+
+   Output Parameters:
++  coordinates - KAL_DIMENSIONS numbers an entry, in the units of KalModelGetDomain(); those beyond its dimension are 0
+-  kinds - the kind of each entry (0, 1, ...), negative where it has no place: a global parameter
+
+   Errors: PETSC_ERR_SUP where the type has no locations
+@*/
+PetscErrorCode KalModelLocate(KalModel model, PetscInt count, const PetscInt *entries, PetscReal *coordinates, PetscInt *kinds)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  PetscCheck(model->ops.locate, PETSC_COMM_SELF, PETSC_ERR_SUP, "Models of type %s do not say where the entries of their state are", model->type);
+  for (PetscInt k = 0; k < count; k++) PetscCheck(entries[k] >= 0 && entries[k] < model->size, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "The location of entry %" PetscInt_FMT " was asked for; a state has entries 0 to %" PetscInt_FMT, entries[k], model->size - 1);
+  PetscCall(PetscArrayzero(coordinates, (size_t)KAL_DIMENSIONS * count));
+  PetscCall(PetscArrayzero(kinds, count));
+  PetscCall((*model->ops.locate)(model, count, entries, coordinates, kinds));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelGetDomain - The space that state entries lie in
+
+   Not Collective
+
+   Input Parameter:
+.  model - the model, set up
+
+   Output Parameter:
+.  domain - dimension, and the length of each periodic direction; dimension 0 where the type has no locations
+@*/
+PetscErrorCode KalModelGetDomain(KalModel model, KalDomain *domain)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  PetscCall(PetscMemzero(domain, sizeof *domain));
+  if (model->ops.domain) PetscCall((*model->ops.domain)(model, domain));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelTangent - Takes departures from a trajectory from one time to another, by the tangent linear model
+
+   Not Collective
+
+   Input Parameters:
++  model - the model, set up
+.  from - the time they are at
+.  to - the time they are taken to
+.  x - the state that the trajectory starts from at `from`
+-  columns - how many departures
+
+   Input/Output Parameter:
+.  dx - n x columns departures, by columns
+
+   Errors: PETSC_ERR_SUP where the type has no tangent
+@*/
+PetscErrorCode KalModelTangent(KalModel model, PetscReal from, PetscReal to, const PetscScalar *x, PetscInt columns, PetscScalar *dx)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  PetscCheck(model->ops.tangent, PETSC_COMM_SELF, PETSC_ERR_SUP, "Models of type %s have no tangent linear model", model->type);
+  PetscCall((*model->ops.tangent)(model, from, to, x, columns, dx));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -11,8 +11,25 @@ static struct {
   char name[KAL_MODEL_NAME];
   PetscErrorCode (*create)(KalModel);
 } types[KAL_MODEL_TYPES] = {
-    {KALMODELMLP, KalModelCreate_MLP}
+    {KALMODELMLP,                 KalModelCreate_MLP                },
+    {KALMODELLORENZ63,            KalModelCreate_Lorenz63           },
+    {KALMODELLORENZ96,            KalModelCreate_Lorenz96           },
+    {KALMODELKURAMOTOSIVASHINSKY, KalModelCreate_KuramotoSivashinsky},
+    {KALMODELADVECTION,           KalModelCreate_Advection          },
+    {KALMODELLINEAR,              KalModelCreate_Linear             },
+    {KALMODELSHELL,               KalModelCreate_Shell              },
+    {KALMODELCOMMAND,             KalModelCreate_Command            }
 };
+
+static char registered[KAL_MODEL_NAME];
+
+PetscErrorCode KalModelRegistered(const char **name)
+{
+  PetscFunctionBeginUser;
+  if (name) *name = registered;
+  else registered[0] = '\0';
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
 /* The names in the table, separated by spaces. */
 static PetscErrorCode ListTypes(size_t size, char *text)
@@ -48,6 +65,7 @@ PetscErrorCode KalModelRegister(const char *name, PetscErrorCode (*create)(KalMo
   PetscCheck(i < KAL_MODEL_TYPES, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "No room for model type %s: the table holds %d types", name, KAL_MODEL_TYPES);
   PetscCall(PetscStrncpy(types[i].name, name, sizeof types[i].name));
   types[i].create = create;
+  if (!registered[0]) PetscCall(PetscStrncpy(registered, name, sizeof registered));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -92,20 +110,28 @@ static PetscErrorCode DestroyType(KalModel model)
 
    Input Parameters:
 +  model - the model
--  type - name in the table, for instance KALMODELMLP
+-  type - name in the table, for instance KALMODELMLP; or the path of a plug-in, a name with a slash or one that ends in .so:
+          it is loaded, and the type becomes the one it registers
 
    Options Database Key:
-.  -model_type - the name
+.  -model_type - the name or path
 
-   Errors: PETSC_ERR_ARG_UNKNOWN_TYPE for a name that is not in the table
+   Errors: PETSC_ERR_ARG_UNKNOWN_TYPE for a name that is not in the table, PETSC_ERR_FILE_OPEN for a plug-in
+   that cannot be loaded, is none, or was built for something else
+
+.seealso: KAL_MODEL_PLUGIN
 @*/
 PetscErrorCode KalModelSetType(KalModel model, KalModelType type)
 {
-  char known[KAL_MODEL_TYPES * KAL_MODEL_NAME];
+  char known[KAL_MODEL_TYPES * KAL_MODEL_NAME], name[KAL_MODEL_NAME];
   int  i = 0;
 
   PetscFunctionBeginUser;
   PetscCheck(type, model->comm, PETSC_ERR_ARG_NULL, "No model type given");
+  if (KalModelIsPlugin(type)) {
+    PetscCall(KalModelLoadPlugin(model->comm, type, sizeof name, name));
+    type = name;
+  }
   while (i < KAL_MODEL_TYPES && types[i].create && strcmp(types[i].name, type)) i++;
   if (i == KAL_MODEL_TYPES || !types[i].create) {
     PetscCall(ListTypes(sizeof known, known));
@@ -353,21 +379,21 @@ PetscErrorCode KalModelGetPrecision(KalModel model, KalPrecision *precision)
 .  model - the model
 
    Options Database Keys:
-+  -model_type - name of the type, mlp where none was set
++  -model_type - name of the type or path of a plug-in, mlp where none was set
 -  -model_precision - double or single
 
    Errors: as KalModelSetType(), and whatever the type refuses; PETSC_ERR_ORDER after KalModelSetUp()
 @*/
 PetscErrorCode KalModelSetFromOptions(KalModel model)
 {
-  char         type[KAL_MODEL_NAME], known[KAL_MODEL_TYPES * KAL_MODEL_NAME], text[sizeof known + 32];
+  char         type[PETSC_MAX_PATH_LEN], known[KAL_MODEL_TYPES * KAL_MODEL_NAME], text[sizeof known + 64];
   KalPrecision precision = model->precision;
 
   PetscFunctionBeginUser;
   PetscCheck(!model->ready, model->comm, PETSC_ERR_ORDER, "KalModelSetFromOptions() comes before KalModelSetUp()");
   PetscCall(PetscStrncpy(type, model->type[0] ? model->type : KALMODELMLP, sizeof type));
   PetscCall(ListTypes(sizeof known, known));
-  PetscCall(PetscSNPrintf(text, sizeof text, "type of the model, one of: %s", known));
+  PetscCall(PetscSNPrintf(text, sizeof text, "type of the model, a plug-in (./libNAME.so) or one of: %s", known));
   PetscOptionsBegin(model->comm, NULL, "Model options", "KalModel");
   PetscCall(PetscOptionsString("-model_type", text, "KalModelSetType", type, type, sizeof type, NULL));
   PetscCall(PetscOptionsEnum("-model_precision", "precision in which members are run", "KalModelSetPrecision", KalPrecisions, (PetscEnum)precision, (PetscEnum *)&precision, NULL));

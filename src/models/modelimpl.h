@@ -16,9 +16,24 @@ struct _p_KalModel {
   PetscInt     inputs;  /* numbers of a sample's input, 0: unknown */
   PetscInt     outputs; /* numbers of a sample's prediction, 0: unknown */
   PetscInt     stages;  /* layers or times */
+  PetscReal    step;    /* model time of one time step, 0: no dynamical model */
+  KalKey       key;     /* of model noise: seed, purpose and cycle; the member is the column's */
   PetscBool    ready;   /* SetUp was called */
 };
 
 PETSC_INTERN PetscErrorCode KalModelCreate_MLP(KalModel);
+PETSC_INTERN PetscErrorCode KalModelCreate_Lorenz63(KalModel);
+PETSC_INTERN PetscErrorCode KalModelCreate_Lorenz96(KalModel);
+PETSC_INTERN PetscErrorCode KalModelCreate_KuramotoSivashinsky(KalModel);
+PETSC_INTERN PetscErrorCode KalModelCreate_Advection(KalModel);
+PETSC_INTERN PetscErrorCode KalModelCreate_Linear(KalModel);
+PETSC_INTERN PetscErrorCode KalModelCreate_Shell(KalModel);
+PETSC_INTERN PetscErrorCode KalModelCreate_Command(KalModel);
+
+/* Types from a shared object, plugin.c. */
+PETSC_INTERN PetscBool      KalModelIsPlugin(const char *name);
+PETSC_INTERN PetscErrorCode KalModelLoadPlugin(MPI_Comm, const char *path, size_t, char *type);
+/* Clears (NULL) or tells the name of the type that was registered first since it was cleared; "" where there is none. */
+PETSC_INTERN PetscErrorCode KalModelRegistered(const char **name);
 
 #endif

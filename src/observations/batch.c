@@ -75,6 +75,7 @@ static void Gather(KalObservations obs, const KalData *data, PetscInt sample, Pe
 
 static void Fill(KalObservations obs, const KalData *data, const KalBuffer *buffer, PetscInt samples, PetscInt epoch, KalBatch *batch)
 {
+  *batch           = (KalBatch){0};
   batch->samples   = samples;
   batch->inputs    = data->x.shape.width;
   batch->outputs   = obs->outputs;
@@ -100,7 +101,7 @@ static void Fill(KalObservations obs, const KalData *data, const KalBuffer *buff
    Note:
    Every batch has the same size: an epoch drops the samples that are left over, other ones each time since it is
    shuffled. -observations_batch 0, or one not smaller than the training set, makes the whole set the one batch of an
-   epoch, in its natural order.
+   epoch, in its natural order. Of observations in time, `batch` is the most that any cycle has, and `batches` is 1.
 @*/
 PetscErrorCode KalObservationsGetCycle(KalObservations obs, PetscInt *batch, PetscInt *batches)
 {
@@ -108,14 +109,18 @@ PetscErrorCode KalObservationsGetCycle(KalObservations obs, PetscInt *batch, Pet
 
   PetscFunctionBeginUser;
   PetscCall(KalObservationsCheckSetUp(obs, "KalObservationsGetCycle"));
-  Cycle(obs, &size, &count);
+  if (obs->type == KAL_TYPE_DATASET) Cycle(obs, &size, &count);
+  else {
+    PetscCall(KalTimedGetMost(obs, &size));
+    count = 1;
+  }
   if (batch) *batch = size;
   if (batches) *batches = count;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*@
-   KalObservationsNext - The mini-batch of a cycle
+   KalObservationsNext - The mini-batch of a cycle, or its observations in time
 
    Not Collective; every rank makes its own normalized copy
 
@@ -129,6 +134,9 @@ PetscErrorCode KalObservationsGetCycle(KalObservations obs, PetscInt *batch, Pet
    Notes:
    The epoch is cycle/batches, rounded down. Each epoch is shuffled by a permutation with the key (seed,
    KAL_DRAW_SHUFFLE, epoch); a full batch keeps the natural order. See KalObservationsGetCycle() for what is left over.
+
+   Of observations in time, those of the cycle's time: their targets are values from a file, or NULL for a twin until
+   KalObservationsTruth() makes them. With a dense error covariance, `root` is its lower Cholesky factor and `error` is 1.
 @*/
 PetscErrorCode KalObservationsNext(KalObservations obs, PetscInt cycle, KalBatch *batch)
 {
@@ -138,6 +146,10 @@ PetscErrorCode KalObservationsNext(KalObservations obs, PetscInt cycle, KalBatch
   PetscFunctionBeginUser;
   PetscCall(KalObservationsCheckSetUp(obs, "KalObservationsNext"));
   PetscCheck(cycle >= 0, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Cycle %" PetscInt_FMT " was asked for; cycles count from 0", cycle);
+  if (obs->type != KAL_TYPE_DATASET) {
+    PetscCall(KalTimedNext(obs, cycle, batch));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   Cycle(obs, &size, &batches);
   PetscCall(Grow(obs, size, "A batch", &obs->next));
   {
@@ -175,6 +187,7 @@ PetscErrorCode KalObservationsGetBlock(KalObservations obs, KalDataSet set, Pets
 
   PetscFunctionBeginUser;
   PetscCall(KalObservationsCheckSetUp(obs, "KalObservationsGetBlock"));
+  PetscCheck(obs->type == KAL_TYPE_DATASET, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONGSTATE, "Observations of type %s are in time and have no sets of samples; use KalObservationsNext()", KalObservationsTypes[obs->type]);
   PetscCheck(data->samples, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONGSTATE, "There is no %s set; name one in -observations_path", set == KAL_SET_TEST ? "test" : "training");
   PetscCheck(first >= 0 && count >= 1 && first <= data->samples - count, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " samples from sample %" PetscInt_FMT " on were asked for; the %s set has %" PetscInt_FMT, count, first, set == KAL_SET_TEST ? "test" : "training", data->samples);
   PetscCall(Grow(obs, count, "A block", &obs->block));
@@ -207,6 +220,10 @@ PetscErrorCode KalObservationsGetMemory(KalObservations obs, PetscReal *bytes)
 
   PetscFunctionBeginUser;
   PetscCall(KalObservationsCheckSetUp(obs, "KalObservationsGetMemory"));
+  if (obs->type != KAL_TYPE_DATASET) {
+    PetscCall(KalTimedGetMemory(obs, bytes));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   for (int s = 0; s < 2; s++) shared += (PetscReal)obs->set[s].x.shared.bytes + (PetscReal)obs->set[s].y.shared.bytes;
   Cycle(obs, &size, &batches);
   next   = (PetscReal)size * ((PetscReal)obs->set[KAL_SET_TRAIN].x.shape.width * (obs->precision == KAL_SINGLE ? 4.0 : 8.0) + (PetscReal)obs->outputs * (PetscReal)sizeof(PetscScalar) + (PetscReal)sizeof(PetscInt));

@@ -41,20 +41,23 @@ static void Unhush(const KalHush *hush)
   (void)H5Eset_auto2(H5E_DEFAULT, hush->func, hush->data);
 }
 
-static hid_t Open(const char *path, KalFault *fault)
+/* Files of data sets, in this file's messages. */
+static const KalFileUse DataSets = {"data file", "-observations_path", "takes a directory with MNIST's file names, one HDF5 file, or a comma list of 2 or 4 IDX files", "it must hold /x and /y, and may hold /x_test and /y_test"};
+
+static hid_t Open(const KalFileUse *use, const char *path, KalFault *fault)
 {
   struct stat info;
   hid_t       access, file = -1;
 
   if (stat(path, &info)) {
-    KalFaultSet(fault, PETSC_ERR_FILE_OPEN, "Cannot read the data file %s: %s; check -observations_path", path, strerror(errno));
+    KalFaultSet(fault, PETSC_ERR_FILE_OPEN, "Cannot read the %s %s: %s; check %s", use->what, path, strerror(errno), use->option);
     return -1;
   }
   access = H5Pcreate(H5P_FILE_ACCESS);
   if (H5Pset_fapl_sec2(access) >= 0) {
     const htri_t is = H5Fis_hdf5(path);
 
-    if (is == 0) KalFaultSet(fault, PETSC_ERR_FILE_UNEXPECTED, "%s is no HDF5 file; -observations_path takes a directory with MNIST's file names, one HDF5 file, or a comma list of 2 or 4 IDX files", path);
+    if (is == 0) KalFaultSet(fault, PETSC_ERR_FILE_UNEXPECTED, "%s is no HDF5 file; %s %s", path, use->option, use->takes);
     else file = H5Fopen(path, H5F_ACC_RDONLY, access);
   }
   if (file < 0) Hdf5Fault(fault, "Cannot open", path);
@@ -144,8 +147,26 @@ static void ShapeOf(hid_t data, const char *where, KalShape *shape, KalFault *fa
   (void)H5Sclose(space);
 }
 
-/* Opens /x or the like, and hands it to a function that does the work. */
-static void WithDataset(const char *path, const char *name, KalShape *shape, void *values, KalFault *fault)
+/* Some samples of a data set, converted to another type; in memory, a sample begins every `ld` numbers. */
+static void ReadSome(hid_t data, const char *where, const KalShape *shape, const KalHdf5Part *part, void *values, KalFault *fault)
+{
+  const hsize_t memory[2] = {(hsize_t)part->count, (hsize_t)part->ld}, none[2] = {0, 0}, block[2] = {(hsize_t)part->count, (hsize_t)shape->width};
+  const hid_t   file                       = H5Dget_space(data);
+  const hid_t   space                      = H5Screate_simple(2, memory, NULL);
+  hsize_t       first[KAL_HDF5_DIMENSIONS] = {0}, count[KAL_HDF5_DIMENSIONS];
+  herr_t        failed;
+
+  (void)H5Sget_simple_extent_dims(file, count, NULL);
+  first[0] = (hsize_t)part->first;
+  count[0] = (hsize_t)part->count;
+  failed   = space < 0 || H5Sselect_hyperslab(file, H5S_SELECT_SET, first, NULL, count, NULL) < 0 || H5Sselect_hyperslab(space, H5S_SELECT_SET, none, NULL, block, NULL) < 0 || H5Dread(data, MemoryType(part->as), space, file, H5P_DEFAULT, values) < 0;
+  if (failed) Hdf5Fault(fault, "Cannot read the data set", where);
+  (void)H5Sclose(space);
+  (void)H5Sclose(file);
+}
+
+/* Opens /x or the like, and finds its shape or, with `values`, reads all of it or a part. */
+static void WithDataset(const KalFileUse *use, const char *path, const char *name, KalShape *shape, const KalHdf5Part *part, void *values, KalFault *fault)
 {
   KalHush hush;
   hid_t   file, data;
@@ -153,9 +174,9 @@ static void WithDataset(const char *path, const char *name, KalShape *shape, voi
 
   (void)PetscSNPrintf(where, sizeof where, "%s of %s", name, path);
   Hush(&hush);
-  file = Open(path, fault);
+  file = Open(use, path, fault);
   if (file >= 0) {
-    if (H5Lexists(file, name, H5P_DEFAULT) <= 0) KalFaultSet(fault, PETSC_ERR_FILE_UNEXPECTED, "The HDF5 file %s has no data set %s; it must hold /x and /y, and may hold /x_test and /y_test", path, name);
+    if (H5Lexists(file, name, H5P_DEFAULT) <= 0) KalFaultSet(fault, PETSC_ERR_FILE_UNEXPECTED, "The HDF5 file %s has no data set %s; %s", path, name, use->holds);
     else {
       data = H5Dopen2(file, name, H5P_DEFAULT);
       if (data < 0) Hdf5Fault(fault, "Cannot open the data set", where);
@@ -166,6 +187,7 @@ static void WithDataset(const char *path, const char *name, KalShape *shape, voi
         if (!fault->text[0] && !values) *shape = now;
         else if (!fault->text[0]) {
           if (now.element != shape->element || now.samples != shape->samples || now.width != shape->width) KalFaultSet(fault, PETSC_ERR_FILE_READ, "%s was changed while it was read; start again", path);
+          else if (part) ReadSome(data, where, shape, part, values, fault);
           else if (H5Dread(data, MemoryType(shape->element), H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) Hdf5Fault(fault, "Cannot read the data set", where);
         }
         (void)H5Dclose(data);
@@ -179,7 +201,7 @@ static void WithDataset(const char *path, const char *name, KalShape *shape, voi
 /* Finds out what a data set of an HDF5 file holds. */
 void KalHdf5Shape(const char *path, const char *name, KalShape *shape, KalFault *fault)
 {
-  WithDataset(path, name, shape, NULL, fault);
+  WithDataset(&DataSets, path, name, shape, NULL, NULL, fault);
 }
 
 /* Reads a data set whose shape KalHdf5Shape() found. */
@@ -187,21 +209,40 @@ void KalHdf5Read(const char *path, const char *name, const KalShape *shape, void
 {
   KalShape same = *shape;
 
-  WithDataset(path, name, &same, values, fault);
+  WithDataset(&DataSets, path, name, &same, NULL, values, fault);
 }
 
 /* Is there a link of this name? */
 void KalHdf5Holds(const char *path, const char *name, PetscBool *holds, KalFault *fault)
+{
+  KalHdf5HoldsFor(&DataSets, path, name, holds, fault);
+}
+
+void KalHdf5HoldsFor(const KalFileUse *use, const char *path, const char *name, PetscBool *holds, KalFault *fault)
 {
   KalHush hush;
   hid_t   file;
 
   *holds = PETSC_FALSE;
   Hush(&hush);
-  file = Open(path, fault);
+  file = Open(use, path, fault);
   if (file >= 0) {
     *holds = H5Lexists(file, name, H5P_DEFAULT) > 0 ? PETSC_TRUE : PETSC_FALSE;
     (void)H5Fclose(file);
   }
   Unhush(&hush);
+}
+
+/* The same as KalHdf5Shape(), of a file that holds something else than a data set. */
+void KalHdf5ShapeFor(const KalFileUse *use, const char *path, const char *name, KalShape *shape, KalFault *fault)
+{
+  WithDataset(use, path, name, shape, NULL, NULL, fault);
+}
+
+/* Reads a part of a data set in another type than it is stored in. */
+void KalHdf5ReadFor(const KalFileUse *use, const char *path, const char *name, const KalShape *shape, const KalHdf5Part *part, void *values, KalFault *fault)
+{
+  KalShape same = *shape;
+
+  if (part->count) WithDataset(use, path, name, &same, part, values, fault);
 }

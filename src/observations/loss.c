@@ -68,6 +68,7 @@ static PetscErrorCode CheckBatch(KalObservations obs, const KalBatch *batch)
 {
   PetscFunctionBeginUser;
   PetscCheck(batch->outputs >= 1 && (obs->loss == KAL_LOSS_SQUARED || batch->label), PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "The batch has %" PetscInt_FMT " outputs and %s labels; the cross-entropy needs labels", batch->outputs, batch->label ? "its" : "no");
+  PetscCheck(batch->target || !batch->samples, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "The batch has no targets; those of a twin come from KalObservationsTruth()");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -226,7 +227,12 @@ static void WhitenLogits(const PetscScalar *target, const PetscInt *label, Petsc
    their mean over the active members (always the center of the anomalies), gc for the center column or, without one, gbar.
 
    Squared loss: A_j = scale (g_j - gbar)/sqrt(gamma), r = (y - gc)/sqrt(gamma), r_j = (y - g_j)/sqrt(gamma); loss
-   1/2 |y - gc|^2/gamma.
+   1/2 |y - gc|^2/gamma. Of observations in time each row has its own standard deviation in the place of sqrt(gamma):
+   batch->error, or 1 where batch->root is set and the columns were whitened by it (KalObservationsWhitenColumn()).
+
+   Background check (-observations_reject k, observations in time alone): a row with |y - gc| > k sqrt(error^2 + v), v the
+   variance of the active members' g (divisor: active - 1), is left out: it is zero in A, r and r_j and adds nothing to the
+   loss. Such rows are counted in `rejected`.
 
    Cross-entropy in probabilities, P = softmax(g): A_j = scale (P_j - Pbar)/q, r = (y - Pc)/q, r_j = (y - P_j)/q with y one-hot
    and q = sqrt(max(Pbar, floor)), Pc of the center column or Pbar; loss -log Pc[label]. 1/Pbar is the Fisher information of a
@@ -255,9 +261,11 @@ PetscErrorCode KalObservationsWhiten(KalObservations obs, const KalBatch *batch,
   PetscCheck(active >= 1 && active == w->active, PETSC_COMM_SELF, PETSC_ERR_ARG_INCOMP, "%" PetscInt_FMT " members were said to be active, and the status of %" PetscInt_FMT " of %" PetscInt_FMT " is OK; at least one must be", w->active, active, w->members);
   PetscCheck(w->center < w->rows->members[0] && w->members <= w->rows->members[0], PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "The block has %" PetscInt_FMT " columns; %" PetscInt_FMT " members and center column %" PetscInt_FMT " do not fit", w->rows->members[0], w->members, w->center);
   PetscCall(Work(obs, 4 * (size_t)rows, &work));
-  target = batch->target + w->rows->first;
-  label  = batch->label ? batch->label + w->rows->first / c : NULL;
-  if (obs->loss == KAL_LOSS_SQUARED) WhitenSquared(obs, target, w, work);
+  target      = batch->target + w->rows->first;
+  label       = batch->label ? batch->label + w->rows->first / c : NULL;
+  w->rejected = 0;
+  if (batch->timed) KalTimedWhiten(obs, batch, w, work);
+  else if (obs->loss == KAL_LOSS_SQUARED) WhitenSquared(obs, target, w, work);
   else if (obs->output == KAL_OUTPUT_LOGITS) WhitenLogits(target, label, c, w, work);
   else WhitenProbabilities(obs, target, label, c, w, work);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -293,7 +301,8 @@ PetscErrorCode KalObservationsLosses(KalObservations obs, const KalBatch *batch,
     const PetscScalar *const g   = Column(rows, j);
     PetscReal                sum = 0.0;
 
-    if (obs->loss == KAL_LOSS_SQUARED) {
+    if (batch->timed) sum = KalTimedLoss(batch, rows->first, rows->count, g);
+    else if (obs->loss == KAL_LOSS_SQUARED) {
       for (PetscInt i = 0; i < rows->count; i++) sum += (target[i] - g[i]) * (target[i] - g[i]);
       sum *= 0.5 / obs->gamma;
     } else sum = MeanLoss(rows->count, c, batch->label + rows->first / c, g, NULL);

@@ -121,7 +121,7 @@ PetscErrorCode KalObservationsNormalize(KalObservations obs)
 .  obs - the observations, set up
 
    Output Parameters:
-+  count - 1: the same for every entry of a sample; else the number of inputs
++  count - 1: the same for every entry of a sample; else the number of inputs; 0 for observations in time
 .  mean - `count` means; borrowed, may be NULL
 -  sd - `count` standard deviations (divisor: the number of samples; a zero is replaced by 1); borrowed, may be NULL
 
@@ -159,6 +159,7 @@ PetscErrorCode KalObservationsSetNormalization(KalObservations obs, PetscInt cou
   PetscReal *newmean, *newsd;
 
   PetscFunctionBeginUser;
+  PetscCheck(obs->type == KAL_TYPE_DATASET, obs->comm, PETSC_ERR_ARG_WRONGSTATE, "Observations of type %s have no inputs to be normalized", KalObservationsTypes[obs->type]);
   PetscCheck(count >= 1, obs->comm, PETSC_ERR_ARG_OUTOFRANGE, "A normalization of %" PetscInt_FMT " numbers was given; allowed: 1, or the number of inputs", count);
   PetscCheck(!obs->setup || count == 1 || count == obs->set[KAL_SET_TRAIN].x.shape.width, obs->comm, PETSC_ERR_ARG_SIZ, "The given normalization has %" PetscInt_FMT " means and standard deviations; the data take 1 or %" PetscInt_FMT ", the numbers a sample has", count, obs->set[KAL_SET_TRAIN].x.shape.width);
   for (PetscInt i = 0; i < count; i++) {

@@ -32,7 +32,8 @@ PetscErrorCode KalObservationsCreate(MPI_Comm comm, KalObservations *obs)
   o->gamma     = 1.0;
   o->output    = KAL_OUTPUT_PROBABILITIES;
   o->floor     = 0.02;
-  *obs         = o;
+  PetscCall(KalTimedCreate(&o->timed));
+  *obs = o;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -238,7 +239,7 @@ PetscErrorCode KalObservationsSetPrecision(KalObservations obs, KalPrecision pre
 -  set - KAL_SET_TRAIN or KAL_SET_TEST
 
    Output Parameters:
-+  samples - samples in use; 0 for a test set that is not there; may be NULL
++  samples - samples in use; 0 for a test set that is not there; of observations in time the most of any cycle; may be NULL
 .  inputs - numbers a sample's input has; may be NULL
 -  outputs - numbers a prediction has: from KalObservationsSetOutputs(); before it the width of the real-valued targets, or
              one more than the largest label; may be NULL
@@ -249,6 +250,7 @@ PetscErrorCode KalObservationsGetSizes(KalObservations obs, KalDataSet set, Pets
   PetscCall(KalObservationsCheckSetUp(obs, "KalObservationsGetSizes"));
   PetscCheck(set == KAL_SET_TRAIN || set == KAL_SET_TEST, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Set %d is unknown; allowed: KAL_SET_TRAIN, KAL_SET_TEST", (int)set);
   if (samples) *samples = obs->set[set].samples;
+  if (samples && obs->type != KAL_TYPE_DATASET && set == KAL_SET_TRAIN) PetscCall(KalTimedGetMost(obs, samples));
   if (inputs) *inputs = obs->set[KAL_SET_TRAIN].x.shape.width;
   if (outputs) *outputs = obs->outputs;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -271,7 +273,7 @@ PetscErrorCode KalObservationsGetTargets(KalObservations obs, KalDataSet set, Pe
 {
   PetscFunctionBeginUser;
   PetscCall(KalObservationsCheckSetUp(obs, "KalObservationsGetTargets"));
-  if (targets) *targets = obs->set[set].targets;
+  if (targets) *targets = obs->type != KAL_TYPE_DATASET ? (PetscBool)(set == KAL_SET_TRAIN) : obs->set[set].targets;
   if (labels) *labels = obs->set[set].labels;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -331,6 +333,10 @@ PetscErrorCode KalObservationsView(KalObservations obs, PetscViewer viewer)
   if (!viewer) PetscCall(PetscViewerASCIIGetStdout(obs->comm, &viewer));
   PetscCall(PetscObjectTypeCompare((PetscObject)viewer, PETSCVIEWERASCII, &ascii));
   if (!ascii) PetscFunctionReturn(PETSC_SUCCESS);
+  if (obs->type != KAL_TYPE_DATASET) {
+    PetscCall(KalTimedView(obs, viewer));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(PetscViewerASCIIPrintf(viewer, "Observations: %s\n", obs->path[0] ? obs->path : obs->set[KAL_SET_TRAIN].samples ? "from memory"
                                                                                                                             : "no data"));
   PetscCall(PetscViewerASCIIPushTab(viewer));
@@ -373,6 +379,7 @@ PetscErrorCode KalObservationsDestroy(KalObservations *obs)
   PetscFunctionBeginUser;
   if (!o) PetscFunctionReturn(PETSC_SUCCESS);
   for (int s = 0; s < 2; s++) PetscCall(KalDataDestroy(&o->set[s]));
+  PetscCall(KalTimedDestroy(&o->timed));
   PetscCall(BufferDestroy(&o->next));
   PetscCall(BufferDestroy(&o->block));
   PetscCall(PetscFree(o->row));

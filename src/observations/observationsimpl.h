@@ -54,6 +54,21 @@ typedef struct {
   char           text[1024];
 } KalFault;
 
+/* What an HDF5 file is for, for messages about it. */
+typedef struct {
+  const char *what;   /* "data file" */
+  const char *option; /* that names it */
+  const char *takes;  /* what the option takes: behind its name, a verb first */
+  const char *holds;  /* what the file must hold: a sentence */
+} KalFileUse;
+
+/* Some samples of a data set, and what they become in memory. */
+typedef struct {
+  PetscInt   first, count;
+  PetscInt   ld; /* numbers from one sample to the next, at least the width of one */
+  KalElement as;
+} KalHdf5Part;
+
 /* Buffers behind a KalBatch; they grow and are never given back before Destroy. */
 typedef struct {
   void        *input;
@@ -64,11 +79,24 @@ typedef struct {
   size_t       labels;
 } KalBuffer;
 
+/* A KalObservationsType as a number. */
+typedef enum {
+  KAL_TYPE_DATASET,
+  KAL_TYPE_TWIN,
+  KAL_TYPE_SERIES,
+} KalObservationsKind;
+PETSC_INTERN const char *const KalObservationsTypes[];
+
+typedef struct KalTimed KalTimed; /* timed.h */
+
 struct _p_KalObservations {
   MPI_Comm    comm;
   MPI_Comm    node;
   PetscMPIInt noderank, nodesize;
   PetscBool   setup;
+
+  KalObservationsKind type;
+  KalTimed           *timed; /* of observations in time */
 
   char      path[PETSC_MAX_PATH_LEN];
   KalData   set[2]; /* by KalDataSet */
@@ -103,6 +131,7 @@ PETSC_INTERN void           KalFaultSet(KalFault *, PetscErrorCode, const char *
 PETSC_INTERN size_t         KalElementSize(KalElement);
 PETSC_INTERN const char    *KalElementName(KalElement);
 PETSC_INTERN PetscBool      KalElementIsInteger(KalElement);
+PETSC_INTERN void           KalMemoryCheck(const char *, PetscInt64, KalFault *);
 PETSC_INTERN PetscErrorCode KalTableCreate(KalObservations, const KalShape *, const char *, KalTable *);
 PETSC_INTERN PetscErrorCode KalTablePublish(KalObservations, const char *, KalTable *, KalFault *);
 PETSC_INTERN void           KalTableRow(const KalTable *, PetscInt, PetscReal *);
@@ -118,6 +147,20 @@ PETSC_INTERN void      KalIdxRead(const char *, const KalShape *, void *, KalFau
 PETSC_INTERN void      KalHdf5Shape(const char *, const char *, KalShape *, KalFault *);
 PETSC_INTERN void      KalHdf5Read(const char *, const char *, const KalShape *, void *, KalFault *);
 PETSC_INTERN void      KalHdf5Holds(const char *, const char *, PetscBool *, KalFault *);
+PETSC_INTERN void      KalHdf5HoldsFor(const KalFileUse *, const char *, const char *, PetscBool *, KalFault *);
+PETSC_INTERN void      KalHdf5ShapeFor(const KalFileUse *, const char *, const char *, KalShape *, KalFault *);
+PETSC_INTERN void      KalHdf5ReadFor(const KalFileUse *, const char *, const char *, const KalShape *, const KalHdf5Part *, void *, KalFault *);
+
+/* timed.c */
+PETSC_INTERN PetscErrorCode KalTimedCreate(KalTimed **);
+PETSC_INTERN PetscErrorCode KalTimedSetUp(KalObservations);
+PETSC_INTERN PetscErrorCode KalTimedNext(KalObservations, PetscInt, KalBatch *);
+PETSC_INTERN PetscErrorCode KalTimedGetMost(KalObservations, PetscInt *);
+PETSC_INTERN PetscErrorCode KalTimedGetMemory(KalObservations, PetscReal *);
+PETSC_INTERN PetscErrorCode KalTimedView(KalObservations, PetscViewer);
+PETSC_INTERN PetscErrorCode KalTimedDestroy(KalTimed **);
+PETSC_INTERN void           KalTimedWhiten(KalObservations, const KalBatch *, KalWhitening *, PetscScalar *);
+PETSC_INTERN PetscReal      KalTimedLoss(const KalBatch *, PetscInt, PetscInt, const PetscScalar *);
 
 /* normalize.c */
 PETSC_INTERN PetscErrorCode KalObservationsNormalize(KalObservations);

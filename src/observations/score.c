@@ -67,7 +67,8 @@ PetscErrorCode KalObservationsScore(KalObservations obs, const KalBatch *batch, 
     for (PetscInt k = 0; k < c; k++) squares += (p[k] - target[k]) * (p[k] - target[k]);
     sums[SUM_SAMPLES] += 1.0;
     sums[SUM_SQUARES] += squares;
-    if (squared) sums[SUM_LOSS] += 0.5 * squares / obs->gamma;
+    if (batch->timed) sums[SUM_LOSS] += KalTimedLoss(batch, first + s, 1, p);
+    else if (squared) sums[SUM_LOSS] += 0.5 * squares / obs->gamma;
     if (!batch->label) continue;
     Classify(c, p, squared, batch->label[first + s], &choice, &confidence, &nll);
     if (!squared) sums[SUM_LOSS] += nll;

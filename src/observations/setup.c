@@ -139,6 +139,11 @@ PetscErrorCode KalObservationsSetUp(KalObservations obs)
 {
   PetscFunctionBeginUser;
   if (obs->setup) PetscFunctionReturn(PETSC_SUCCESS);
+  if (obs->type != KAL_TYPE_DATASET) {
+    PetscCall(KalTimedSetUp(obs));
+    obs->setup = PETSC_TRUE;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   if (obs->path[0]) {
     PetscCheck(!obs->set[KAL_SET_TRAIN].samples && !obs->set[KAL_SET_TEST].samples, obs->comm, PETSC_ERR_ARG_WRONGSTATE, "Data were given from memory and by -observations_path %s as well; give one of them", obs->path);
     PetscCall(KalObservationsLoad(obs));
@@ -163,11 +168,15 @@ PetscErrorCode KalObservationsSetUp(KalObservations obs)
 
    Errors:
    A label that is not below `outputs`; targets of another width
+
+   Note:
+   Observations in time have one output each, and take no notice.
 @*/
 PetscErrorCode KalObservationsSetOutputs(KalObservations obs, PetscInt outputs)
 {
   PetscFunctionBeginUser;
   PetscCheck(outputs >= 1, obs->comm, PETSC_ERR_ARG_OUTOFRANGE, "A model with %" PetscInt_FMT " outputs was named; it needs at least 1", outputs);
+  if (obs->type != KAL_TYPE_DATASET) PetscFunctionReturn(PETSC_SUCCESS);
   obs->outputs      = outputs;
   obs->outputsgiven = PETSC_TRUE;
   if (obs->setup) PetscCall(CheckLabels(obs));

@@ -79,14 +79,22 @@ static PetscInt64 TableBytes(const KalShape *shape)
   return (PetscInt64)shape->samples * (PetscInt64)shape->width * (PetscInt64)KalElementSize(shape->element);
 }
 
+/* More than a node has is refused before it is taken. */
+void KalMemoryCheck(const char *what, PetscInt64 bytes, KalFault *fault)
+{
+  const PetscInt64 pages = (PetscInt64)sysconf(_SC_PHYS_PAGES), page = (PetscInt64)sysconf(_SC_PAGESIZE);
+
+  if (pages > 0 && page > 0 && bytes / page > pages) KalFaultSet(fault, PETSC_ERR_MEM, "%s takes %.1f GiB in memory, and this node has %.1f GiB", what, (double)bytes / 1073741824., (double)pages * (double)page / 1073741824.);
+}
+
 /* Collective. Takes the memory of a table; the shape must be the same on every rank. */
 PetscErrorCode KalTableCreate(KalObservations obs, const KalShape *shape, const char *where, KalTable *table)
 {
-  const PetscInt64 bytes = TableBytes(shape), pages = (PetscInt64)sysconf(_SC_PHYS_PAGES), page = (PetscInt64)sysconf(_SC_PAGESIZE);
+  const PetscInt64 bytes = TableBytes(shape);
   KalFault         fault = {PETSC_SUCCESS, ""};
 
   PetscFunctionBeginUser;
-  if (pages > 0 && page > 0 && bytes / page > pages) KalFaultSet(&fault, PETSC_ERR_MEM, "%s takes %.1f GiB in memory, and this node has %.1f GiB", where, (double)bytes / 1073741824., (double)pages * (double)page / 1073741824.);
+  KalMemoryCheck(where, bytes, &fault);
   KalCheckAll(obs->comm, fault.code, fault.text);
   PetscCall(KalSharedDestroy(&table->shared));
   table->shape = *shape;

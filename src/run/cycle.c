@@ -1,6 +1,13 @@
 /* The cycle: next batch; ask, propagate, observe, tell while again; rows; monitor, snapshot. */
 #include "runimpl.h"
 
+/* What is known of the cycle in hand before it is remembered. */
+typedef struct {
+  KalVerdict   verdict;
+  PetscInt     failed;
+  KalDiagnosis forecast, analysis;
+} KalCycle;
+
 static PetscErrorCode CheckSurvivors(KalRun run, PetscInt *failed)
 {
   PetscInt j;
@@ -14,59 +21,87 @@ static PetscErrorCode CheckSurvivors(KalRun run, PetscInt *failed)
 }
 
 /* Asks and tells until the method is done with the batch. */
-static PetscErrorCode Analyse(KalRun run, const KalBatch *batch, PetscInt *failed, KalVerdict *verdict)
+static PetscErrorCode Analyse(KalRun run, const KalBatch *batch, KalCycle *c)
 {
-  KalTold  told = {.observations = run->observations, .batch = batch, .cycle = run->cycle};
-  PetscInt asked;
-  double   start;
+  KalTold told = {.observations = run->observations, .batch = batch, .cycle = run->cycle};
+  double  start;
+  KalAsk  ask;
 
   PetscFunctionBeginUser;
-  for (asked = 0, *verdict = KAL_VERDICT_AGAIN; *verdict == KAL_VERDICT_AGAIN; asked++) {
-    KalEnsemble points;
-
+  for (PetscInt asked = 0; c->verdict == KAL_VERDICT_AGAIN; asked++) {
     start = MPI_Wtime();
-    PetscCall(KalAnalysisAsk(run->analysis, &points));
+    PetscCall(KalAnalysisAsk(run->analysis, &ask));
     run->seconds[KAL_SECONDS_ANALYSIS] += MPI_Wtime() - start;
-    PetscCall(KalRunEvaluate(run, points, batch, &told.predictions));
-    if (!asked) PetscCall(CheckSurvivors(run, failed));
+    PetscCall(KalRunEvaluate(run, &ask, batch, &told.predictions));
+    if (!asked) PetscCall(CheckSurvivors(run, &c->failed));
+    if (!asked && run->timed) {
+      PetscCall(KalRunDiagnose(run, ask.points, run->status, &c->forecast));
+      PetscCall(KalRunCountRanks(run, batch->to));
+    }
     told.status = run->status;
     start       = MPI_Wtime();
     PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_TELL], 0, 0, 0, 0));
-    PetscCall(KalAnalysisTell(run->analysis, &told, verdict));
+    PetscCall(KalAnalysisTell(run->analysis, &told, &c->verdict));
     PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_TELL], 0, 0, 0, 0));
     run->seconds[KAL_SECONDS_ANALYSIS] += MPI_Wtime() - start;
   }
   start = MPI_Wtime();
   PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_UPDATE], 0, 0, 0, 0));
-  if (*verdict != KAL_VERDICT_REJECT) PetscCall(KalAnalysisUpdate(run->analysis));
+  if (c->verdict != KAL_VERDICT_REJECT) PetscCall(KalAnalysisUpdate(run->analysis));
   PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_UPDATE], 0, 0, 0, 0));
   run->seconds[KAL_SECONDS_ANALYSIS] += MPI_Wtime() - start;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Remember(KalRun run, PetscInt epoch, PetscInt failed, KalVerdict verdict)
+/* Scores of a data set, where they are due, and the spread. */
+static PetscErrorCode TrainingValues(KalRun run, const KalBatch *batch, PetscReal *values)
 {
-  KalAnalysisReport report;
-  KalScore          score = {.accuracy = NAN, .nll = NAN, .ece = NAN, .rmse = NAN};
-  PetscReal         values[KAL_HISTORY_COLUMNS], spread;
+  KalScore score = {.accuracy = NAN, .nll = NAN, .ece = NAN, .rmse = NAN};
 
   PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, run->seconds, 3, MPI_DOUBLE, MPI_MAX, run->comm));
-  PetscCall(KalAnalysisGetReport(run->analysis, &report));
-  PetscCall(KalEnsembleGetSpread(run->ensemble, &spread));
+  PetscCall(KalEnsembleGetSpread(run->ensemble, &values[KAL_HISTORY_SPREAD]));
   if (run->evaluateevery && run->cycle % run->evaluateevery == 0) PetscCall(KalRunScoreMean(run, &score));
-  values[KAL_HISTORY_CYCLE]    = run->cycle;
-  values[KAL_HISTORY_EPOCH]    = epoch;
-  values[KAL_HISTORY_LOSS]     = report.loss;
-  values[KAL_HISTORY_STEP]     = report.step;
-  values[KAL_HISTORY_TIME]     = report.time;
-  values[KAL_HISTORY_SPREAD]   = spread;
-  values[KAL_HISTORY_FAILED]   = failed;
-  values[KAL_HISTORY_REJECTED] = verdict == KAL_VERDICT_REJECT;
+  values[KAL_HISTORY_EPOCH]    = batch->epoch;
   values[KAL_HISTORY_ACCURACY] = score.accuracy;
   values[KAL_HISTORY_NLL]      = score.nll;
   values[KAL_HISTORY_ECE]      = score.ece;
   values[KAL_HISTORY_RMSE]     = score.rmse;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void TimeValues(const KalBatch *batch, const KalCycle *c, const KalAnalysisReport *report, PetscReal *values)
+{
+  values[KAL_HISTORY_MODEL_TIME]      = batch->to;
+  values[KAL_HISTORY_OBSERVATIONS]    = batch->samples;
+  values[KAL_HISTORY_RMSE_FORECAST]   = c->forecast.rmse;
+  values[KAL_HISTORY_RMSE_ANALYSIS]   = c->analysis.rmse;
+  values[KAL_HISTORY_SPREAD_FORECAST] = c->forecast.spread;
+  values[KAL_HISTORY_SPREAD_ANALYSIS] = c->analysis.spread;
+  values[KAL_HISTORY_CRPS_FORECAST]   = c->forecast.crps;
+  values[KAL_HISTORY_CRPS_ANALYSIS]   = c->analysis.crps;
+  values[KAL_HISTORY_INNOVATION]      = report->innovation;
+  values[KAL_HISTORY_DFS]             = report->dfs;
+  values[KAL_HISTORY_EFFECTIVE]       = report->effective;
+  values[KAL_HISTORY_INFLATION]       = report->inflation;
+}
+
+static PetscErrorCode Remember(KalRun run, const KalBatch *batch, const KalCycle *c)
+{
+  KalAnalysisReport report;
+  PetscReal         values[KAL_HISTORY_COLUMNS];
+
+  PetscFunctionBeginUser;
+  for (int k = 0; k < KAL_HISTORY_COLUMNS; k++) values[k] = NAN;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, run->seconds, 3, MPI_DOUBLE, MPI_MAX, run->comm));
+  PetscCall(KalAnalysisGetReport(run->analysis, &report));
+  values[KAL_HISTORY_CYCLE]    = run->cycle;
+  values[KAL_HISTORY_LOSS]     = report.loss;
+  values[KAL_HISTORY_STEP]     = report.step;
+  values[KAL_HISTORY_TIME]     = report.time;
+  values[KAL_HISTORY_FAILED]   = c->failed;
+  values[KAL_HISTORY_REJECTED] = c->verdict == KAL_VERDICT_REJECT;
+  if (run->timed) TimeValues(batch, c, &report, values);
+  else PetscCall(TrainingValues(run, batch, values));
   values[KAL_HISTORY_FORECAST] = run->seconds[KAL_SECONDS_FORECAST];
   values[KAL_HISTORY_OBSERVE]  = run->seconds[KAL_SECONDS_OBSERVE];
   values[KAL_HISTORY_ANALYSIS] = run->seconds[KAL_SECONDS_ANALYSIS];
@@ -74,24 +109,43 @@ static PetscErrorCode Remember(KalRun run, PetscInt epoch, PetscInt failed, KalV
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A filter that has lost the truth is said once; by option it ends the run. */
+static PetscErrorCode Diverge(KalRun run)
+{
+  const PetscBool before = run->diverged;
+
+  PetscFunctionBeginUser;
+  run->diverged                                      = KalRunHasDiverged(run);
+  run->history[KAL_HISTORY_DIVERGED][run->cycle - 1] = run->diverged ? 1.0 : 0.0;
+  if (run->diverged && !before) PetscCall(PetscPrintf(run->comm, "warning: the filter has diverged by cycle %" PetscInt_FMT ": its errors or innovations are more than %g times what its spread says (-run_divergence)\n", run->cycle, (double)run->divergence));
+  if (run->diverged && run->stopdiverged) run->stopped = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Cycle(KalRun run)
 {
-  KalBatch   batch;
-  KalVerdict verdict;
-  PetscInt   failed = 0;
-  double     start  = MPI_Wtime();
+  KalBatch    batch;
+  KalCycle    c     = {.verdict = KAL_VERDICT_AGAIN};
+  double      start = MPI_Wtime();
+  KalEnsemble filtered;
 
   PetscFunctionBeginUser;
   PetscCall(PetscArrayzero(run->seconds, 3));
-  PetscCall(KalObservationsNext(run->observations, run->cycle, &batch));
+  if (run->timed) PetscCall(KalRunWindow(run, &batch));
+  else PetscCall(KalObservationsNext(run->observations, run->cycle, &batch));
   run->seconds[KAL_SECONDS_OBSERVE] += MPI_Wtime() - start;
   start = MPI_Wtime();
   PetscCall(KalAnalysisBegin(run->analysis, run->cycle));
   run->seconds[KAL_SECONDS_ANALYSIS] += MPI_Wtime() - start;
-  PetscCall(Analyse(run, &batch, &failed, &verdict));
+  PetscCall(Analyse(run, &batch, &c));
+  if (run->timed) {
+    PetscCall(KalAnalysisGetFiltered(run->analysis, &filtered));
+    PetscCall(KalRunDiagnose(run, filtered, NULL, &c.analysis));
+  }
   run->cycle++;
-  run->stopped = (PetscBool)(verdict == KAL_VERDICT_STOP);
-  PetscCall(Remember(run, batch.epoch, failed, verdict));
+  run->stopped = (PetscBool)(c.verdict == KAL_VERDICT_STOP);
+  PetscCall(Remember(run, &batch, &c));
+  if (run->timed) PetscCall(Diverge(run));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

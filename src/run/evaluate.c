@@ -28,34 +28,46 @@ static PetscErrorCode GetPredictions(KalRun run, PetscInt p, PetscInt points, Ka
   PetscCall(KalEnsembleSetSizes(run->predictions[slot], p, points));
   PetscCall(KalEnsembleSetRowGroup(run->predictions[slot], run->outputs));
   PetscCall(KalEnsembleSetFromOptions(run->predictions[slot]));
+  PetscCall(KalEnsembleSetRemote(run->predictions[slot], (PetscBool)(run->schedule == KAL_RUN_DYNAMIC)));
   PetscCall(KalEnsembleSetUp(run->predictions[slot]));
   *predictions = run->predictions[slot];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode EvaluateColumns(KalRun run, KalColumns *columns, const KalBatch *batch, KalEnsemble predictions, KalStatus *status)
+/* Model times that points are taken from and to. */
+typedef struct {
+  PetscReal from, to;
+} KalSpan;
+
+static PetscErrorCode ForecastColumns(KalRun run, const KalSpan *span, KalColumns *columns, KalStatus *status)
 {
-  PetscScalar *y[KAL_COLUMNS_MOST];
+  const double start = MPI_Wtime();
   PetscInt     k;
-  double       start = MPI_Wtime();
 
   PetscFunctionBeginUser;
-  for (k = 0; k < columns->count; k++) {
-    status[k] = KAL_MEMBER_OK;
-    PetscCall(KalEnsembleGetMember(predictions, columns->first + k, &y[k]));
-  }
+  for (k = 0; k < columns->count; k++) status[k] = KAL_MEMBER_OK;
   PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_FORECAST], 0, 0, 0, 0));
-  PetscCall(KalModelPropagate(run->model, NULL, (PetscReal)run->cycle, (PetscReal)run->cycle + 1.0, columns, status));
+  PetscCall(KalModelPropagate(run->model, NULL, span->from, span->to, columns, status));
   PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_FORECAST], 0, 0, 0, 0));
   run->seconds[KAL_SECONDS_FORECAST] += MPI_Wtime() - start;
-  start = MPI_Wtime();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ObserveColumns(KalRun run, PetscReal time, const KalColumns *columns, const KalBatch *batch, PetscScalar **y, KalStatus *status)
+{
+  const double start = MPI_Wtime();
+  PetscInt     k;
+
+  PetscFunctionBeginUser;
   PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_OBSERVE], 0, 0, 0, 0));
-  PetscCall(KalModelObserve(run->model, NULL, (PetscReal)run->cycle + 1.0, columns, batch, y, status));
+  PetscCall(KalModelObserve(run->model, NULL, time, columns, batch, y, status));
+  for (k = 0; batch->root && k < columns->count; k++) PetscCall(KalObservationsWhitenColumn(batch, y[k]));
   PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_OBSERVE], 0, 0, 0, 0));
   run->seconds[KAL_SECONDS_OBSERVE] += MPI_Wtime() - start;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The statuses of each rank's own members. */
 static PetscErrorCode GatherStatus(KalRun run, PetscInt points)
 {
   PetscMPIInt *counts, *offsets, rank;
@@ -71,34 +83,114 @@ static PetscErrorCode GatherStatus(KalRun run, PetscInt points)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/*
-  KalRunEvaluate - Runs and observes every point of an ensemble; run->status says how each fared
-
-  Collective. The predictions hold until the next call with the same sizes.
-*/
-PetscErrorCode KalRunEvaluate(KalRun run, KalEnsemble points, const KalBatch *batch, KalEnsemble *predictions)
+/* Columns that a model is given at once. */
+static PetscInt MostColumns(PetscInt n)
 {
-  PetscInt   n, N, first, last, j, count, most;
-  KalColumns columns;
+  return PetscMax(1, PetscMin(KAL_COLUMNS_MOST, (PetscInt)(KAL_COLUMNS_BYTES / sizeof(PetscScalar) / n)));
+}
+
+/* Every rank its own points. */
+static PetscErrorCode EvaluateOwn(KalRun run, const KalAsk *ask, const KalSpan *span, const KalBatch *batch, KalEnsemble predictions)
+{
+  PetscInt     n, N, first, last, j, k, count, most;
+  PetscScalar *y[KAL_COLUMNS_MOST];
+  KalColumns   columns;
 
   PetscFunctionBeginUser;
-  PetscCall(KalEnsembleGetSizes(points, &n, &N));
-  PetscCall(KalEnsembleGetOwnershipRange(points, &first, &last));
-  PetscCall(GetPredictions(run, batch->samples * batch->outputs, N, predictions));
+  PetscCall(KalEnsembleGetSizes(ask->points, &n, &N));
+  PetscCall(KalEnsembleGetOwnershipRange(ask->points, &first, &last));
+  most = MostColumns(n);
+  for (j = first; j < last; j += count) {
+    count = PetscMin(most - j % most, last - j); /* ends where blocks of members end */
+    PetscCall(KalEnsembleGetColumns(ask->points, j, count, &columns));
+    PetscCall(ForecastColumns(run, span, &columns, run->status + j));
+    if (ask->observe) {
+      for (k = 0; k < count; k++) PetscCall(KalEnsembleGetMember(predictions, j + k, &y[k]));
+      PetscCall(ObserveColumns(run, span->to, &columns, batch, y, run->status + j));
+    }
+    PetscCall(KalEnsembleRestoreColumns(ask->points, &columns));
+  }
+  PetscCall(GatherStatus(run, N));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Some points of any rank: they come, are run, and go back with what they predict; `moves` is whether the model changes them. */
+static PetscErrorCode EvaluateAny(KalRun run, const KalAsk *ask, const KalSpan *span, const KalBatch *batch, PetscBool moves, PetscInt first, PetscInt count, KalEnsemble predictions)
+{
+  double     start = MPI_Wtime();
+  KalColumns columns, predicted;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEnsembleRemoteGet(ask->points, first, count, PETSC_TRUE, &columns));
+  run->seconds[KAL_SECONDS_FORECAST] += MPI_Wtime() - start;
+  PetscCall(ForecastColumns(run, span, &columns, run->status + first));
+  if (ask->observe) {
+    PetscCall(KalEnsembleRemoteGet(predictions, first, count, PETSC_FALSE, &predicted));
+    PetscCall(ObserveColumns(run, span->to, &columns, batch, predicted.column, run->status + first));
+    start = MPI_Wtime();
+    PetscCall(KalEnsembleRemotePut(predictions, PETSC_TRUE, &predicted));
+    run->seconds[KAL_SECONDS_OBSERVE] += MPI_Wtime() - start;
+  }
+  start = MPI_Wtime();
+  PetscCall(KalEnsembleRemotePut(ask->points, moves, &columns));
+  run->seconds[KAL_SECONDS_FORECAST] += MPI_Wtime() - start;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Every rank what nobody works on yet. A status is 0 or more, and that of a point that another rank ran is 0 here. */
+static PetscErrorCode EvaluateQueue(KalRun run, const KalAsk *ask, const KalSpan *span, const KalBatch *batch, KalEnsemble predictions)
+{
+  KalModelOps *ops;
+  PetscInt     n, N, first, count;
+  PetscMPIInt  length;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEnsembleGetSizes(ask->points, &n, &N));
+  PetscCall(PetscMPIIntCast(N, &length));
+  PetscCall(KalModelGetOps(run->model, &ops));
+  PetscCall(PetscArrayzero(run->status, N));
+  if (!run->queue) PetscCall(KalQueueCreate(run->comm, &run->queue));
+  PetscCall(KalEnsembleRemoteBegin(ask->points));
+  if (ask->observe) PetscCall(KalEnsembleRemoteBegin(predictions));
+  PetscCall(KalQueueBegin(run->queue, N, PetscMin(run->schedulemembers, MostColumns(n))));
+  while (PETSC_TRUE) {
+    PetscCall(KalQueueNext(run->queue, &first, &count));
+    if (!count) break;
+    PetscCall(EvaluateAny(run, ask, span, batch, (PetscBool)(ops->propagate != NULL), first, count, predictions));
+  }
+  if (ask->observe) PetscCall(KalEnsembleRemoteEnd(predictions));
+  PetscCall(KalEnsembleRemoteEnd(ask->points));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, run->status, length, MPI_SIGNED_CHAR, MPI_MAX, run->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalRunEvaluate - Runs every point that was asked for and observes it; run->status says how each fared
+
+  Collective. Who runs a point changes no bit (-run_schedule). Stored points are forecast in place. The predictions hold until
+  the next call with the same sizes; NULL where none were asked for.
+*/
+PetscErrorCode KalRunEvaluate(KalRun run, const KalAsk *ask, const KalBatch *batch, KalEnsemble *predictions)
+{
+  PetscInt N;
+  KalSpan  span;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEnsembleGetSizes(ask->points, NULL, &N));
+  PetscCall(KalRunTime(run, ask->from, &span.from));
+  PetscCall(KalRunTime(run, ask->to, &span.to));
+  PetscCall(KalModelSetKey(run->model, (KalKey){run->seed, KAL_DRAW_NOISE, PetscMax(0, run->cycle + ask->to + 1), 0}));
+  *predictions = NULL;
+  if (ask->observe) PetscCall(GetPredictions(run, batch->samples * batch->outputs, N, predictions));
   if (N > run->points) {
     PetscCall(PetscFree(run->status));
     PetscCall(PetscMalloc1(N, &run->status));
     run->points = N;
   }
-  most = PetscMax(1, PetscMin(KAL_COLUMNS_MOST, (PetscInt)(KAL_COLUMNS_BYTES / sizeof(PetscScalar) / n)));
-  for (j = first; j < last; j += count) {
-    count = PetscMin(most - j % most, last - j); /* ends where blocks of members end */
-    PetscCall(KalEnsembleGetColumns(points, j, count, &columns));
-    PetscCall(EvaluateColumns(run, &columns, batch, *predictions, run->status + j));
-    PetscCall(KalEnsembleRestoreColumns(points, &columns));
-  }
-  PetscCall(KalEnsembleChanged(*predictions));
-  PetscCall(GatherStatus(run, N));
+  if (run->schedule == KAL_RUN_DYNAMIC && run->size > 1) PetscCall(EvaluateQueue(run, ask, &span, batch, *predictions));
+  else PetscCall(EvaluateOwn(run, ask, &span, batch, *predictions));
+  if (run->timed) PetscCall(KalEnsembleChanged(ask->points));
+  if (ask->observe) PetscCall(KalEnsembleChanged(*predictions));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -192,6 +284,7 @@ PetscErrorCode KalRunScoreEnsemble(KalRun run, KalScore *score)
 {
   KalBatch     batch;
   KalAveraging averaging = {.run = run, .batch = &batch};
+  const KalAsk ask       = {.points = run->ensemble, .from = -1, .to = 0, .observe = PETSC_TRUE};
   KalDataSet   set;
   KalEnsemble  predictions;
   PetscInt     samples, at, i;
@@ -202,7 +295,7 @@ PetscErrorCode KalRunScoreEnsemble(KalRun run, KalScore *score)
   PetscCall(PetscMalloc1((size_t)KAL_SCORE_BLOCK * run->outputs, &averaging.average));
   for (at = 0; at < samples; at += KAL_SCORE_BLOCK) {
     PetscCall(KalObservationsGetBlock(run->observations, set, at, PetscMin(KAL_SCORE_BLOCK, samples - at), &batch));
-    PetscCall(KalRunEvaluate(run, run->ensemble, &batch, &predictions));
+    PetscCall(KalRunEvaluate(run, &ask, &batch, &predictions));
     PetscCall(KalEnsembleSumRows(1, &predictions, VisitScore, &averaging, KAL_SCORE_SUMS, sums));
     for (i = 0; i < KAL_SCORE_SUMS; i++) total[i] += sums[i];
   }

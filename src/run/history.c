@@ -2,22 +2,45 @@
 #include "runimpl.h"
 
 const KalHistoryInfo KalHistoryInfos[KAL_HISTORY_COLUMNS] = {
-    {"cycle",            "cycle, from 1",                                                                 "1"},
-    {"epoch",            "passes over the training set",                                                  "1"},
-    {"loss",             "training loss a sample at the mean prediction, before the update",              "1"},
-    {"step",             "time step or step length taken",                                                "1"},
-    {"time",             "sum of the steps",                                                              "1"},
-    {"spread",           "root mean square over the entries of the members' standard deviation",          "1"},
-    {"failed",           "members that failed and were redrawn",                                          "1"},
-    {"rejected",         "1 where the method left the ensemble as it was",                                "1"},
-    {"accuracy",         "accuracy of the mean network, where it was scored",                             "1"},
-    {"nll",              "negative log-likelihood a sample of the mean network, where it was scored",     "1"},
-    {"ece",              "expected calibration error of the mean network, where it was scored",           "1"},
-    {"rmse",             "root mean square error of the mean network's predictions, where it was scored", "1"},
-    {"seconds_forecast", "time in the forecast",                                                          "s"},
-    {"seconds_observe",  "time in the observation of the members",                                        "s"},
-    {"seconds_analysis", "time in the analysis, exchange included",                                       "s"},
+    {"cycle",            "cycle, from 1",                                                                 "1", KAL_HISTORY_ALWAYS     },
+    {"epoch",            "passes over the training set",                                                  "1", KAL_HISTORY_OF_TRAINING},
+    {"loss",             "loss a sample or observation at the mean prediction, before the update",        "1", KAL_HISTORY_ALWAYS     },
+    {"step",             "time step or step length taken",                                                "1", KAL_HISTORY_OF_TRAINING},
+    {"time",             "sum of the steps",                                                              "1", KAL_HISTORY_OF_TRAINING},
+    {"spread",           "root mean square over the entries of the members' standard deviation",          "1", KAL_HISTORY_OF_TRAINING},
+    {"failed",           "members that failed and were redrawn",                                          "1", KAL_HISTORY_ALWAYS     },
+    {"rejected",         "1 where the method left the ensemble as it was",                                "1", KAL_HISTORY_ALWAYS     },
+    {"accuracy",         "accuracy of the mean network, where it was scored",                             "1", KAL_HISTORY_OF_TRAINING},
+    {"nll",              "negative log-likelihood a sample of the mean network, where it was scored",     "1", KAL_HISTORY_OF_TRAINING},
+    {"ece",              "expected calibration error of the mean network, where it was scored",           "1", KAL_HISTORY_OF_TRAINING},
+    {"rmse",             "root mean square error of the mean network's predictions, where it was scored", "1", KAL_HISTORY_OF_TRAINING},
+    {"seconds_forecast", "time in the forecast",                                                          "s", KAL_HISTORY_ALWAYS     },
+    {"seconds_observe",  "time in the observation of the members",                                        "s", KAL_HISTORY_ALWAYS     },
+    {"seconds_analysis", "time in the analysis, exchange included",                                       "s", KAL_HISTORY_ALWAYS     },
+    {"model_time",       "model time of the observations",                                                "1", KAL_HISTORY_OF_TIME    },
+    {"observations",     "observations assimilated",                                                      "1", KAL_HISTORY_OF_TIME    },
+    {"rmse_forecast",    "root mean square error of the forecast mean against the truth",                 "1", KAL_HISTORY_OF_TIME    },
+    {"rmse_analysis",    "root mean square error of the analysis mean against the truth",                 "1", KAL_HISTORY_OF_TIME    },
+    {"spread_forecast",  "root mean square of the forecast members' standard deviation",                  "1", KAL_HISTORY_OF_TIME    },
+    {"spread_analysis",  "root mean square of the analysis members' standard deviation",                  "1", KAL_HISTORY_OF_TIME    },
+    {"crps_forecast",    "continuous ranked probability score of the forecast members",                   "1", KAL_HISTORY_OF_TIME    },
+    {"crps_analysis",    "continuous ranked probability score of the analysis members",                   "1", KAL_HISTORY_OF_TIME    },
+    {"innovation",       "squared innovations over their expectation, 1 where spread and errors agree",   "1", KAL_HISTORY_OF_TIME    },
+    {"dfs",              "degrees of freedom for signal, tr(H K)",                                        "1", KAL_HISTORY_OF_TIME    },
+    {"effective",        "effective ensemble size of the predicted anomalies",                            "1", KAL_HISTORY_OF_TIME    },
+    {"inflation",        "factor on the prior anomalies",                                                 "1", KAL_HISTORY_OF_TIME    },
+    {"diverged",         "1 where errors or innovations were far larger than the spread",                 "1", KAL_HISTORY_OF_TIME    },
 };
+
+/*
+  KalRunHistoryHas - Whether a column is kept for this kind of run
+*/
+PetscBool KalRunHistoryHas(KalRun run, KalHistoryColumn column)
+{
+  const KalHistoryKind kind = KalHistoryInfos[column].kind;
+
+  return (PetscBool)(kind == KAL_HISTORY_ALWAYS || (kind == KAL_HISTORY_OF_TIME) == (run->timed != PETSC_FALSE));
+}
 
 /*
   KalRunHistoryResize - Makes room for as many cycles

@@ -40,19 +40,43 @@ static PetscErrorCode GemmRate(PetscReal *rate)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Seconds that one member's forecast over the first window takes, tried on a member of its own. */
+static PetscErrorCode TryForecast(KalRun run, PetscReal *seconds)
+{
+  PetscScalar *x[1];
+  KalColumns   columns = {.first = 0, .count = 1, .total = 1, .size = run->n, .column = x};
+  KalStatus    status  = KAL_MEMBER_OK;
+  PetscReal    from, to;
+  double       start;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetTime(run->observations, -1, &from));
+  PetscCall(KalObservationsGetTime(run->observations, 0, &to));
+  PetscCall(PetscMalloc1(run->n, &x[0]));
+  PetscCall(KalModelInitial(run->model, (KalKey){run->seed, KAL_DRAW_PRIOR, 0, 0}, x[0]));
+  PetscCall(KalModelSetKey(run->model, (KalKey){run->seed, KAL_DRAW_NOISE, 0, 0}));
+  start = MPI_Wtime();
+  PetscCall(KalModelPropagate(run->model, NULL, from, to, &columns, &status));
+  *seconds = MPI_Wtime() - start;
+  PetscCall(PetscFree(x[0]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Seconds a cycle: products alone, at the rate of a small GEMM, twice it in single precision, the rest guessed at half as much. */
 static PetscErrorCode EstimateCycle(KalRun run, PetscInt samples)
 {
   const PetscReal N = run->N, p = (PetscReal)samples * run->outputs;
   KalPrecision    precision;
-  PetscReal       rate = 1.0, forward, analysis;
+  PetscReal       rate = 1.0, forward, analysis, forecast = 0.0, seconds;
 
   PetscFunctionBeginUser;
   PetscCall(GemmRate(&rate));
   PetscCall(KalModelGetPrecision(run->model, &precision));
-  forward  = 2.0 * N * samples * run->n / run->size / (precision == KAL_SINGLE ? 2.0 : 1.0);
+  forward = run->timed ? 0.0 : 2.0 * N * samples * run->n / run->size / (precision == KAL_SINGLE ? 2.0 : 1.0);
+  if (run->timed) PetscCall(TryForecast(run, &forecast));
   analysis = (N * N * p + (run->needs.generated ? 20.0 * N * run->n : 2.0 * N * N * run->n)) / run->size + N * N * N;
-  PetscCall(PetscPrintf(run->comm, "estimate: %.3g s a cycle, %.3g s in all, from products at %.3g GF/s a rank\n", (double)(1.5 * (forward + analysis) / rate), (double)(1.5 * (forward + analysis) / rate * run->cycles), (double)(rate * 1e-9)));
+  seconds  = 1.5 * (forward + analysis) / rate + forecast * ((run->N + run->size - 1) / run->size);
+  PetscCall(PetscPrintf(run->comm, "estimate: %.3g s a cycle, %.3g s in all, from products at %.3g GF/s a rank%s\n", (double)seconds, (double)(seconds * run->cycles), (double)(rate * 1e-9), run->timed ? " and the forecast of one member" : ""));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -78,6 +102,8 @@ PetscErrorCode KalRunMemory(KalRun run)
     PetscCall(Line(run, "mean and spread", 16.0 * run->n, &sum));
   }
   if (run->needs.generated || run->needs.copies) PetscCall(Line(run, "columns", PetscMin(8.0 * run->n * columns, 64.0 * KAL_MEGA), &sum));
+  if (run->schedule == KAL_RUN_DYNAMIC && run->size > 1) PetscCall(Line(run, "members of others", 8.0 * (run->n + (PetscReal)samples * run->outputs) * PetscMin(run->schedulemembers, columns), &sum));
+  if (run->needs.climatology) PetscCall(Line(run, "climatology", 8.0 * run->n * (run->n + 65.0), &sum));
   PetscCall(Line(run, "predictions", 8.0 * samples * run->outputs * ((run->needs.points + run->size - 1) / run->size), &sum));
   PetscCall(Line(run, "N x N", 8.0 * N * N * (run->needs.generated ? 3.0 : 6.0), &sum));
   PetscCall(Line(run, "data", data, &sum));

@@ -11,11 +11,11 @@ static const char *const Tolerated[]  = {"options_", "log_", "malloc", "memory_v
 static const char *const Unrecorded[] = {"restart", "run_dry", "options_", "log_", "help", "version", "info", "malloc", "on_error", "run_progress", "nox", "no_signal", "fp_trap", "ensemble_initial", NULL};
 
 /* Options of ours that may stand without a value: they are true then. */
-static const char *const Flags[] = {"run_dry", "run_evaluate_ensemble", "haber_antithetic", "mlp_prior_center", NULL};
+static const char *const Flags[] = {"run_dry", "run_evaluate_ensemble", "run_stop_diverged", "analysis_rotate", "lorenz96_estimate_forcing", "lorenz96_tangent_frozen", "command_keep", "haber_antithetic", "mlp_prior_center", NULL};
 /* Options of ours that are whole numbers. */
-static const char *const Integers[] = {"run_cycles", "run_seed", "run_monitor_every", "run_evaluate_every", "run_survivors", "run_progress", "ensemble_size", "ensemble_block_rows", "snapshot_every", "snapshot_keep", "observations_batch", "observations_samples", "mlp_layers", "analysis_schedule_cycles", "eki_redraw_cycles", "eki_redraw_epochs", "etki_redraw_cycles", "etki_redraw_epochs", "haber_line_search", NULL};
+static const char *const Integers[] = {"run_cycles", "run_seed", "run_monitor_every", "run_evaluate_every", "run_survivors", "run_climatology_cycles", "run_progress", "run_schedule_members", "ensemble_size", "ensemble_block_rows", "snapshot_every", "snapshot_keep", "observations_batch", "observations_samples", "observations_first", "observations_stride", "observations_count", "mlp_layers", "analysis_schedule_cycles", "eki_redraw_cycles", "eki_redraw_epochs", "etki_redraw_cycles", "etki_redraw_epochs", "haber_line_search", "analyse_cycle", "advection_size", "advection_speed", "advection_waves", "advection_noise_waves", "command_outputs", "command_parallel", "command_retries", "command_state", "esmda_steps", "ienks_iterations", "ienks_lag", "kuramoto_sivashinsky_size", "letkf_batch", "lorenz96_size", NULL};
 /* What options of ours begin with; a model of a user's may have others. */
-static const char *const Ours[] = {"run_", "ensemble_", "snapshot_", "observations_", "model_", "mlp_", "analysis_", "eki_", "etki_", "haber_", "restart", NULL};
+static const char *const Ours[] = {"run_", "ensemble_", "snapshot_", "observations_", "model_", "mlp_", "analysis_", "analyse_", "eki_", "etki_", "haber_", "inflation_", "localization_", "letkf_", "enkfn_", "ienks_", "esmda_", "extkf_", "var3d_", "lorenz63_", "lorenz96_", "kuramoto_sivashinsky_", "advection_", "linear_", "command_", "restart", NULL};
 
 static PetscBool Begins(const char *name, const char *const list[])
 {

@@ -84,6 +84,7 @@ static PetscErrorCode LoadEnsemble(KalRun run, KalSnapshot snapshot)
   } else {
     run->ensemble = probe;
     PetscCall(KalEnsembleSetSizes(run->ensemble, run->n, run->N));
+    PetscCall(KalEnsembleSetRemote(run->ensemble, (PetscBool)(run->schedule == KAL_RUN_DYNAMIC)));
     PetscCall(KalEnsembleSetUp(run->ensemble));
   }
   PetscCall(KalRunReadEnsemble(run, snapshot));
@@ -172,12 +173,13 @@ static PetscErrorCode PredictEnsemble(KalPrediction *p)
 {
   KalRun         run   = p->run;
   const PetscInt count = p->batch.samples * run->outputs;
+  const KalAsk   ask   = {.points = run->ensemble, .from = -1, .to = 0, .observe = PETSC_TRUE};
   KalEnsemble    predictions;
   PetscReal      sums[KAL_SCORE_SUMS];
   PetscInt       i, active = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(KalRunEvaluate(run, run->ensemble, &p->batch, &predictions));
+  PetscCall(KalRunEvaluate(run, &ask, &p->batch, &predictions));
   for (i = 0; i < run->N; i++) active += run->status[i] == KAL_MEMBER_OK;
   PetscCheck(active, run->comm, PETSC_ERR_FP, "None of the %" PetscInt_FMT " members predicts finite numbers; look at the inputs and at the snapshot with kalmia-inspect", run->N);
   PetscCall(KalEnsembleSumRows(1, &predictions, VisitAverage, p, KAL_SCORE_SUMS, sums));

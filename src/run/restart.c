@@ -62,6 +62,30 @@ static PetscErrorCode WriteArray(KalSnapshot snapshot, KalDataset *dataset)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+  KalRunWriteArrays - Writes the method's own state
+
+  Collective
+*/
+PetscErrorCode KalRunWriteArrays(KalRun run, KalSnapshot snapshot)
+{
+  PetscFunctionBeginUser;
+  PetscCall(MoveArrays(run, snapshot, WriteArray));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalRunReadArrays - Reads the method's own state
+
+  Collective
+*/
+PetscErrorCode KalRunReadArrays(KalRun run, KalSnapshot snapshot)
+{
+  PetscFunctionBeginUser;
+  PetscCall(MoveArrays(run, snapshot, KalSnapshotReadArray));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode WriteHistory(KalRun run, KalSnapshot snapshot)
 {
   PetscInt c;
@@ -69,6 +93,7 @@ static PetscErrorCode WriteHistory(KalRun run, KalSnapshot snapshot)
 
   PetscFunctionBeginUser;
   for (c = 0; c < KAL_HISTORY_COLUMNS && run->cycle > 0; c++) {
+    if (!KalRunHistoryHas(run, (KalHistoryColumn)c)) continue;
     const KalDataset dataset = {.name = name, .meaning = KalHistoryInfos[c].meaning, .units = KalHistoryInfos[c].units, .type = KAL_TYPE_REAL, .ndims = 1, .size = {run->cycle}, .dimension = {"cycle"}, .data = run->history[c]};
 
     PetscCall(PetscSNPrintf(name, sizeof name, "history/%s", KalHistoryInfos[c].name));
@@ -142,6 +167,29 @@ static PetscErrorCode WriteNormalization(KalRun run, KalSnapshot snapshot)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The truth, and the histogram that is summed up on the way. */
+static PetscErrorCode WriteTime(KalRun run, KalSnapshot snapshot)
+{
+  const KalDataset ranks = {.name = "run/rank_histogram", .meaning = "how often the truth lay above so many forecast members, after the burn-in", .units = "1", .type = KAL_TYPE_REAL, .ndims = 1, .size = {run->N + 1}, .dimension = {"rank"}, .data = run->ranks};
+
+  PetscFunctionBeginUser;
+  if (!run->truth) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalSnapshotWriteArray(snapshot, &ranks));
+  PetscCall(KalSnapshotWriteMembers(snapshot, "truth/members", "truth of the twin experiment at the time of the last observations", run->truth));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadTime(KalRun run, KalSnapshot snapshot)
+{
+  KalDataset ranks = {.name = "run/rank_histogram", .type = KAL_TYPE_REAL, .ndims = 1, .size = {run->N + 1}, .data = run->ranks};
+
+  PetscFunctionBeginUser;
+  if (!run->truth) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalSnapshotReadArray(snapshot, &ranks));
+  PetscCall(KalSnapshotReadMembers(snapshot, "truth/members", run->truth));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   KalRunWrite - Writes a snapshot, marked done or to be continued
 
@@ -157,9 +205,12 @@ PetscErrorCode KalRunWrite(KalRun run, PetscBool done)
   PetscCall(KalSnapshotSetKeep(snapshot, run->snapshotkeep));
   PetscCall(WriteDescription(run, snapshot, done));
   PetscCall(WriteEnsemble(run, snapshot));
-  PetscCall(WriteLoss(run, snapshot));
-  PetscCall(WriteNormalization(run, snapshot));
-  PetscCall(MoveArrays(run, snapshot, WriteArray));
+  if (run->timed) PetscCall(WriteTime(run, snapshot));
+  else {
+    PetscCall(WriteLoss(run, snapshot));
+    PetscCall(WriteNormalization(run, snapshot));
+  }
+  PetscCall(KalRunWriteArrays(run, snapshot));
   PetscCall(WriteHistory(run, snapshot));
   PetscCall(KalSnapshotCommit(snapshot));
   PetscCall(KalSnapshotClose(&snapshot));
@@ -224,7 +275,7 @@ static PetscErrorCode CheckSettings(KalRun run, KalSnapshot snapshot)
   PetscCall(KalModelGetType(run->model, &model));
   PetscCall(KalModelGetLayout(run->model, sizeof text, text));
   PetscCall(KalRunMustAgree(run, snapshot, "model/type", model, "-model_type"));
-  PetscCall(KalRunMustAgree(run, snapshot, "model/layout", text, "the model's options (-mlp_layers, -mlp_activation)"));
+  PetscCall(KalRunMustAgree(run, snapshot, "model/layout", text, "the model's options"));
   PetscCall(KalAnalysisGetType(run->analysis, &analysis));
   PetscCall(KalRunMustAgree(run, snapshot, "analysis/type", analysis, "-analysis_type"));
   PetscCall(MustEqual(run, snapshot, "ensemble/N", run->N, "-ensemble_size"));
@@ -289,6 +340,7 @@ static PetscErrorCode ReadHistory(KalRun run, KalSnapshot snapshot)
   for (c = 0; c < KAL_HISTORY_COLUMNS && run->cycle > 0; c++) {
     KalDataset dataset = {.name = name, .type = KAL_TYPE_REAL, .ndims = 1, .size = {run->cycle}, .data = run->history[c]};
 
+    if (!KalRunHistoryHas(run, (KalHistoryColumn)c)) continue;
     PetscCall(PetscSNPrintf(name, sizeof name, "history/%s", KalHistoryInfos[c].name));
     PetscCall(KalSnapshotReadArray(snapshot, &dataset));
   }
@@ -339,10 +391,13 @@ PetscErrorCode KalRunRead(KalRun run)
   PetscCall(KalSnapshotReadInt(snapshot, "run/milliseconds", &value, &found));
   if (found) run->spent = 1e-3 * (double)value;
   PetscCall(KalRunReadEnsemble(run, snapshot));
-  PetscCall(KalRunReadNormalization(run, snapshot));
-  PetscCall(MoveArrays(run, snapshot, KalSnapshotReadArray));
+  if (run->timed) PetscCall(ReadTime(run, snapshot));
+  else PetscCall(KalRunReadNormalization(run, snapshot));
+  PetscCall(KalRunReadArrays(run, snapshot));
   PetscCall(KalAnalysisIsDone(run->analysis, &run->stopped));
   PetscCall(ReadHistory(run, snapshot));
+  run->diverged = KalRunHasDiverged(run);
+  run->stopped  = (PetscBool)(run->stopped || (run->diverged && run->stopdiverged));
   PetscCall(KalSnapshotReadText(snapshot, "run/result", &run->result, &found));
   PetscCall(KalSnapshotClose(&snapshot));
   run->resumed = PETSC_TRUE;
@@ -379,7 +434,7 @@ static PetscErrorCode ReadInitial(KalRun run)
   PetscFunctionBeginUser;
   PetscCall(KalSnapshotPlainHas(run->comm, run->initial, "members", &members));
   if (members && !run->needs.generated) {
-    PetscCall(KalSnapshotPlainReadMembers(run->initial, run->ensemble));
+    PetscCall(KalSnapshotPlainReadMembers(run->initial, NULL, run->ensemble));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   if (!mean) PetscCall(PetscMalloc1(run->n, &mean));

@@ -1,6 +1,8 @@
 /* Life cycle of a run and its options. */
 #include "runimpl.h"
 
+const char *const KalRunSchedules[] = {"static", "dynamic", "KalRunSchedule", "KAL_RUN_", NULL};
+
 /*@
    KalRunCreate - Makes a run
 
@@ -32,6 +34,9 @@ PetscErrorCode KalRunCreate(MPI_Comm comm, KalRun *run)
   r->evaluateensemble = PETSC_TRUE;
   r->progress         = -1;
   r->initialspread    = 0.1;
+  r->divergence       = 3.0;
+  r->climate          = 10000;
+  r->schedulemembers  = 1;
   *run                = r;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -238,6 +243,12 @@ static PetscErrorCode EnsembleOptions(KalRun run)
 .  -run_evaluate_every <0> - cycles from one score of the mean network on the test set to the next (0: at the end alone)
 .  -run_evaluate_ensemble <true> - score the averaged prediction of the members at the end
 .  -run_survivors <N/2> - members that must survive a cycle, else the run ends with an error
+.  -run_burn_in <0> - model time from 0 that is left out of means over time and of the rank histogram
+.  -run_divergence <3> - a filter has diverged when its errors or innovations are so many times its spread over 20 cycles (0: do not look)
+.  -run_climatology_cycles <10000> - observation times of the free run that climatology, oi and 3dvar know the system by
+.  -run_stop_diverged <false> - end a run whose filter has diverged, with its snapshot
+.  -run_schedule <static> - static: a rank computes the members it holds; dynamic: one that is idle takes others'. Changes no bit
+.  -run_schedule_members <1> - members that a rank takes at once from a dynamic schedule, at most 64
 .  -run_progress <-1> - progress bar on standard error: 0 no, 1 yes, -1 where it is a terminal
 .  -run_dry - check options and data, print the header and the time a cycle will take, and stop
 .  -ensemble_size <64> - members N
@@ -248,7 +259,8 @@ static PetscErrorCode EnsembleOptions(KalRun run)
 @*/
 PetscErrorCode KalRunSetFromOptions(KalRun run)
 {
-  PetscInt cycles;
+  PetscInt  cycles;
+  PetscEnum schedule = (PetscEnum)run->schedule;
 
   PetscFunctionBeginUser;
   PetscCall(KalOptionsRefuseLarge(run->comm));
@@ -265,12 +277,19 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscCall(PetscOptionsBoundedInt("-run_evaluate_every", "Cycles from one score on the test set to the next (0: at the end alone)", "KalRunSetFromOptions", run->evaluateevery, &run->evaluateevery, NULL, 0));
   PetscCall(PetscOptionsBool("-run_evaluate_ensemble", "Score the averaged prediction of the members at the end", "KalRunSetFromOptions", run->evaluateensemble, &run->evaluateensemble, NULL));
   PetscCall(PetscOptionsBoundedInt("-run_survivors", "Members that must survive a cycle (0: half of them)", "KalRunSetFromOptions", run->survivors, &run->survivors, NULL, 0));
+  PetscCall(PetscOptionsReal("-run_burn_in", "Model time left out of means over time", "KalRunSetFromOptions", run->burnin, &run->burnin, NULL));
+  PetscCall(PetscOptionsReal("-run_divergence", "A filter has diverged when its errors are so many times its spread (0: do not look)", "KalRunSetFromOptions", run->divergence, &run->divergence, NULL));
+  PetscCall(PetscOptionsInt("-run_climatology_cycles", "Length of the free run that a climatology is taken from", "KalRunSetFromOptions", run->climate, &run->climate, NULL));
+  PetscCall(PetscOptionsBool("-run_stop_diverged", "End a run whose filter has diverged", "KalRunSetFromOptions", run->stopdiverged, &run->stopdiverged, NULL));
+  PetscCall(PetscOptionsEnum("-run_schedule", "Who computes a member: static, the rank that holds it, or dynamic, any that is idle", "KalRunSetFromOptions", KalRunSchedules, schedule, &schedule, NULL));
+  PetscCall(PetscOptionsBoundedInt("-run_schedule_members", "Members that an idle rank takes at once", "KalRunSetFromOptions", run->schedulemembers, &run->schedulemembers, NULL, 1));
   PetscCall(PetscOptionsRangeInt("-run_progress", "Progress bar: 0 no, 1 yes, -1 on a terminal", "KalRunSetFromOptions", run->progress, &run->progress, NULL, -1, 1));
   PetscCall(PetscOptionsBool("-run_dry", "Check everything, print what would be done, and stop", "KalRunSetFromOptions", run->dry, &run->dry, NULL));
   PetscCall(PetscOptionsBoundedInt("-ensemble_size", "Members", "KalRunSetFromOptions", run->N, &run->N, NULL, 1));
   PetscCall(PetscOptionsString("-ensemble_initial", "File with members or a mean to begin from", "KalRunSetFromOptions", run->initial, run->initial, sizeof run->initial, NULL));
   PetscCall(PetscOptionsReal("-ensemble_initial_spread", "Spread about a mean that was read, times the prior's", "KalRunSetFromOptions", run->initialspread, &run->initialspread, NULL));
   PetscOptionsEnd();
+  run->schedule = (KalRunSchedule)schedule;
   PetscCall(KalRunSetCycles(run, cycles));
   PetscCall(EnsembleOptions(run));
   PetscCall(NounsFromOptions(run));
@@ -296,6 +315,14 @@ PetscErrorCode KalRunDestroy(KalRun *run)
   for (i = 0; i < KAL_RUN_SLOTS; i++) PetscCall(KalEnsembleDestroy(&r->predictions[i]));
   for (i = 0; i < KAL_RUN_COPIES; i++) PetscCall(KalEnsembleDestroy(&r->copy[i]));
   PetscCall(KalEnsembleDestroy(&r->ensemble));
+  PetscCall(KalEnsembleDestroy(&r->truth));
+  PetscCall(KalQueueDestroy(&r->queue));
+  PetscCall(PetscFree(r->ranks));
+  PetscCall(PetscFree2(r->target, r->entry));
+  PetscCall(PetscFree2(r->location, r->kind));
+  PetscCall(PetscFree3(r->sums, r->row, r->column));
+  PetscCall(PetscFree(r->climatemean));
+  PetscCall(PetscFree(r->climatecovariance));
   PetscCall(KalObservationsDestroy(&r->observations));
   PetscCall(KalModelDestroy(&r->model));
   for (i = 0; i < KAL_HISTORY_COLUMNS; i++) PetscCall(PetscFree(r->history[i]));

@@ -21,13 +21,41 @@ typedef enum {
   KAL_HISTORY_FORECAST,
   KAL_HISTORY_OBSERVE,
   KAL_HISTORY_ANALYSIS,
+  /* of a run in time */
+  KAL_HISTORY_MODEL_TIME,
+  KAL_HISTORY_OBSERVATIONS,
+  KAL_HISTORY_RMSE_FORECAST,
+  KAL_HISTORY_RMSE_ANALYSIS,
+  KAL_HISTORY_SPREAD_FORECAST,
+  KAL_HISTORY_SPREAD_ANALYSIS,
+  KAL_HISTORY_CRPS_FORECAST,
+  KAL_HISTORY_CRPS_ANALYSIS,
+  KAL_HISTORY_INNOVATION,
+  KAL_HISTORY_DFS,
+  KAL_HISTORY_EFFECTIVE,
+  KAL_HISTORY_INFLATION,
+  KAL_HISTORY_DIVERGED,
   KAL_HISTORY_COLUMNS,
 } KalHistoryColumn;
 
+typedef enum {
+  KAL_HISTORY_ALWAYS,
+  KAL_HISTORY_OF_TRAINING, /* of a data set */
+  KAL_HISTORY_OF_TIME,     /* of observations in time */
+} KalHistoryKind;
 typedef struct {
-  const char *name, *meaning, *units;
+  const char    *name, *meaning, *units;
+  KalHistoryKind kind;
 } KalHistoryInfo;
 PETSC_INTERN const KalHistoryInfo KalHistoryInfos[KAL_HISTORY_COLUMNS];
+
+/* Who computes a member. */
+typedef enum {
+  KAL_RUN_STATIC,  /* the rank that holds it */
+  KAL_RUN_DYNAMIC, /* a rank that is idle */
+} KalRunSchedule;
+PETSC_INTERN const char *const KalRunSchedules[];
+typedef struct _n_KalQueue    *KalQueue;
 
 #define KAL_RUN_COPIES 2
 #define KAL_RUN_SLOTS  3
@@ -43,9 +71,13 @@ struct _p_KalRun {
   /* options */
   PetscInt       N, cycles, seed, monitorevery, evaluateevery, survivors, snapshotevery, snapshotkeep;
   PetscBool      dry, evaluateensemble;
-  PetscErrorCode error;    /* of the options, where a dry run goes on to find more */
-  PetscInt       progress; /* -1: where standard error is a terminal */
+  KalRunSchedule schedule;
+  PetscInt       schedulemembers; /* taken at once from the queue */
+  PetscErrorCode error;           /* of the options, where a dry run goes on to find more */
+  PetscInt       progress;        /* -1: where standard error is a terminal */
   PetscReal      initialspread;
+  PetscReal      burnin, divergence; /* model time left out of the means; errors this many times the spread */
+  PetscBool      stopdiverged;
   char           snapshotpath[PETSC_MAX_PATH_LEN], restart[PETSC_MAX_PATH_LEN], initial[PETSC_MAX_PATH_LEN];
   /* what is run */
   PetscInt     n, outputs, batches; /* state entries, numbers a sample's prediction has, cycles in an epoch */
@@ -53,13 +85,27 @@ struct _p_KalRun {
   PetscScalar *mean;  /* of a generated ensemble */
   PetscReal   *prior; /* standard deviation of each entry */
   KalEnsemble  predictions[KAL_RUN_SLOTS];
+  KalQueue     queue; /* NULL until it is needed */
   PetscInt     nextslot;
   KalStatus   *status;
   PetscInt     points;     /* length of status */
   KalStatus   *laststatus; /* of the N members in the last cycle */
+  /* of a run in time */
+  PetscBool           timed;
+  KalEnsemble         truth;    /* of a twin experiment: one member, NULL where there is none */
+  PetscReal          *ranks;    /* N + 1 counts of the rank histogram */
+  PetscScalar        *target;   /* work: `roomed` observations, what is observed of the truth or whitened values; */
+  PetscInt           *entry;    /* the entry that each sees; */
+  PetscReal          *location; /* where that is, */
+  PetscInt           *kind;     /* and what it is */
+  PetscInt            roomed;
+  PetscReal          *sums, *row; /* work of a diagnosis */
+  const PetscScalar **column;
+  PetscReal          *climatemean, *climatecovariance; /* of a free run, where the method needs them */
+  PetscInt            climate;                         /* cycles of that run */
   /* where it stands */
   PetscInt   cycle; /* cycles done */
-  PetscBool  stopped, resumed;
+  PetscBool  stopped, resumed, diverged;
   PetscBool  labelled; /* of a run that was loaded to predict: it was trained on class labels */
   char      *result;
   PetscReal *history[KAL_HISTORY_COLUMNS];
@@ -91,12 +137,33 @@ typedef struct {
   PetscBool test;
 } KalScores;
 
-PETSC_INTERN PetscErrorCode KalRunEvaluate(KalRun, KalEnsemble points, const KalBatch *, KalEnsemble *predictions);
+/* What a diagnosis finds of members; NaN where there is no truth to compare with. */
+typedef struct {
+  PetscReal rmse, spread, crps;
+} KalDiagnosis;
+
+PETSC_INTERN PetscErrorCode KalRunTruthCreate(KalRun);
+PETSC_INTERN PetscErrorCode KalRunWindow(KalRun, KalBatch *);
+PETSC_INTERN PetscErrorCode KalRunTime(KalRun, PetscInt offset, PetscReal *time);
+PETSC_INTERN PetscErrorCode KalRunTellDomain(KalRun);
+PETSC_INTERN PetscErrorCode KalRunTellTangent(KalRun);
+PETSC_INTERN PetscErrorCode KalRunClimatology(KalRun);
+PETSC_INTERN PetscErrorCode KalRunDiagnose(KalRun, KalEnsemble, const KalStatus *, KalDiagnosis *);
+PETSC_INTERN PetscErrorCode KalRunCountRanks(KalRun, PetscReal time);
+PETSC_INTERN PetscBool      KalRunHasDiverged(KalRun);
+PETSC_INTERN void           KalRunTimeMean(KalRun, KalHistoryColumn, PetscReal *mean, PetscReal *error);
+
+PETSC_INTERN PetscErrorCode KalRunEvaluate(KalRun, const KalAsk *, const KalBatch *, KalEnsemble *predictions);
+PETSC_INTERN PetscErrorCode KalQueueCreate(MPI_Comm, KalQueue *);
+PETSC_INTERN PetscErrorCode KalQueueBegin(KalQueue, PetscInt members, PetscInt group);
+PETSC_INTERN PetscErrorCode KalQueueNext(KalQueue, PetscInt *first, PetscInt *count);
+PETSC_INTERN PetscErrorCode KalQueueDestroy(KalQueue *);
 PETSC_INTERN PetscErrorCode KalRunScoreMean(KalRun, KalScore *);
 PETSC_INTERN PetscErrorCode KalRunScoreEnsemble(KalRun, KalScore *);
 
 PETSC_INTERN PetscErrorCode KalRunHistoryAdd(KalRun, const PetscReal[]);
 PETSC_INTERN PetscErrorCode KalRunHistoryResize(KalRun, PetscInt);
+PETSC_INTERN PetscBool      KalRunHistoryHas(KalRun, KalHistoryColumn);
 
 PETSC_INTERN PetscErrorCode KalRunHeader(KalRun);
 PETSC_INTERN PetscErrorCode KalRunLine(KalRun);
@@ -113,6 +180,8 @@ PETSC_INTERN PetscErrorCode KalRunReadEnsemble(KalRun, KalSnapshot);
 PETSC_INTERN PetscErrorCode KalRunReadNormalization(KalRun, KalSnapshot);
 PETSC_INTERN PetscErrorCode KalRunMustAgree(KalRun, KalSnapshot, const char *name, const char *mine, const char *option);
 PETSC_INTERN PetscErrorCode KalRunInitial(KalRun);
+PETSC_INTERN PetscErrorCode KalRunWriteArrays(KalRun, KalSnapshot);
+PETSC_INTERN PetscErrorCode KalRunReadArrays(KalRun, KalSnapshot);
 
 PETSC_INTERN PetscErrorCode KalProvenance(size_t, char *);
 PETSC_INTERN PetscErrorCode KalOptionsRecord(char **);

@@ -4,9 +4,17 @@
 static PetscErrorCode SetUpObservations(KalRun run, PetscInt *inputs, PetscInt *outputs)
 {
   PetscBool labels;
+  PetscReal step;
+  KalDomain domain;
 
   PetscFunctionBeginUser;
   PetscCall(KalObservationsSetSeed(run->observations, run->seed));
+  if (run->timed) {
+    PetscCall(KalModelGetStep(run->model, &step));
+    PetscCall(KalModelGetDomain(run->model, &domain));
+    PetscCall(KalObservationsSetState(run->observations, run->n, step));
+    PetscCall(KalObservationsSetDomain(run->observations, &domain));
+  }
   PetscCall(KalObservationsSetUp(run->observations));
   PetscCall(KalObservationsGetSizes(run->observations, KAL_SET_TRAIN, NULL, inputs, outputs));
   PetscCall(KalObservationsGetTargets(run->observations, KAL_SET_TRAIN, NULL, &labels));
@@ -23,6 +31,20 @@ static PetscErrorCode SetUpModel(KalRun run, PetscInt inputs, PetscInt outputs)
   PetscCall(KalModelSetUp(run->model));
   PetscCall(KalModelGetDataSizes(run->model, NULL, &run->outputs));
   PetscCall(KalModelGetSize(run->model, &run->n));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A model in time stands before its observations, which need to know its state and its step. */
+static PetscErrorCode SetUpInTime(KalRun run)
+{
+  PetscInt inputs, outputs, last;
+
+  PetscFunctionBeginUser;
+  PetscCall(SetUpModel(run, 0, 0));
+  PetscCall(SetUpObservations(run, &inputs, &outputs));
+  run->outputs = outputs;
+  PetscCall(KalObservationsGetLast(run->observations, &last));
+  run->cycles = PetscMin(run->cycles, last);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -49,12 +71,15 @@ static PetscErrorCode SetUpAnalysis(KalRun run)
   PetscCall(KalAnalysisSetSizes(run->analysis, run->n, run->N));
   PetscCall(KalAnalysisSetSeed(run->analysis, run->seed));
   PetscCall(KalAnalysisSetEpoch(run->analysis, run->batches));
+  if (run->timed) PetscCall(KalRunTellDomain(run));
   PetscCall(KalAnalysisSetUp(run->analysis));
   PetscCall(KalAnalysisGetNeeds(run->analysis, &run->needs));
+  PetscCheck(!run->needs.timed || run->timed, run->comm, PETSC_ERR_ARG_INCOMP, "The method works on observations in time, not on a data set: -observations_type twin or series");
   PetscCheck(run->needs.copies <= KAL_RUN_COPIES, run->comm, PETSC_ERR_SUP, "The method keeps %" PetscInt_FMT " copies of the ensemble; at most %d are provided for", run->needs.copies, KAL_RUN_COPIES);
   PetscCall(KalModelGetOps(run->model, &ops));
   PetscCheck(!run->needs.locations || ops->locate, run->comm, PETSC_ERR_ARG_INCOMP, "The method needs locations of the state's entries, which this -model_type does not have");
   PetscCheck(!run->needs.adjoint || ops->adjoint, run->comm, PETSC_ERR_ARG_INCOMP, "The method needs the model's adjoint, which this -model_type does not have");
+  PetscCheck(!run->needs.tangent || ops->tangent, run->comm, PETSC_ERR_ARG_INCOMP, "The method needs the model's tangent, which this -model_type does not have");
   PetscCheck(!run->needs.dense || run->n <= KAL_DENSE_MOST, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "The method holds an n x n matrix: n = %" PetscInt_FMT " is too large, at most %d is possible", run->n, KAL_DENSE_MOST);
   if (!run->survivors) run->survivors = PetscMax(run->needs.least, (run->N + 1) / 2);
   PetscCheck(run->survivors >= run->needs.least, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_survivors %" PetscInt_FMT ": the method needs at least %" PetscInt_FMT " members", run->survivors, run->needs.least);
@@ -75,6 +100,21 @@ static PetscErrorCode CheckSnapshotPath(KalRun run)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What a run in time has beside the ensemble. */
+static PetscErrorCode TakeTime(KalRun run)
+{
+  PetscBool truth;
+
+  PetscFunctionBeginUser;
+  PetscCheck(!run->needs.generated, run->comm, PETSC_ERR_ARG_INCOMP, "The method generates its members about a mean, and observations in time need members that are kept: take a filter");
+  PetscCall(PetscCalloc1(run->N + 1, &run->ranks));
+  PetscCall(KalObservationsHasTruth(run->observations, &truth));
+  if (truth) PetscCall(KalRunTruthCreate(run));
+  if (run->needs.climatology) PetscCall(KalRunClimatology(run));
+  PetscCall(KalRunTellTangent(run));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode TakeMemory(KalRun run)
 {
   PetscInt i;
@@ -92,10 +132,12 @@ static PetscErrorCode TakeMemory(KalRun run)
     PetscCall(KalEnsembleCreate(run->comm, &run->ensemble));
     PetscCall(KalEnsembleSetSizes(run->ensemble, run->n, run->N));
     PetscCall(KalEnsembleSetFromOptions(run->ensemble));
+    PetscCall(KalEnsembleSetRemote(run->ensemble, (PetscBool)(run->schedule == KAL_RUN_DYNAMIC)));
     PetscCall(KalEnsembleSetUp(run->ensemble));
     for (i = 0; i < run->needs.copies; i++) PetscCall(KalEnsembleDuplicate(run->ensemble, &run->copy[i]));
   }
   PetscCall(KalAnalysisSetEnsemble(run->analysis, run->ensemble, run->needs.copies, run->copy));
+  if (run->timed) PetscCall(TakeTime(run));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -103,6 +145,8 @@ static PetscErrorCode CheckOptions(KalRun run)
 {
   PetscFunctionBeginUser;
   PetscCheck(run->initialspread >= 0.0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_initial_spread %g: must not be negative", (double)run->initialspread);
+  PetscCheck(run->burnin >= 0.0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_burn_in %g: must not be negative", (double)run->burnin);
+  PetscCheck(run->divergence == 0.0 || run->divergence >= 1.0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_divergence %g: must be at least 1, or 0 not to look", (double)run->divergence);
   PetscCheck(!run->initial[0] || !run->restart[0], run->comm, PETSC_ERR_ARG_INCOMP, "-ensemble_initial begins a run, -restart goes on with one: give one of them");
   PetscCall(KalOptionsRefuseUnknown(run->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -117,9 +161,12 @@ static PetscErrorCode DryRun(KalRun run)
   PetscInt       inputs = 0, outputs = 0;
 
   PetscFunctionBeginUser;
-  data  = SetUpObservations(run, &inputs, &outputs);
-  model = SetUpModel(run, data ? 0 : inputs, data ? 0 : outputs);
-  if (!data && !model) joined = JoinModelAndData(run);
+  if (run->timed) data = model = SetUpInTime(run);
+  else {
+    data  = SetUpObservations(run, &inputs, &outputs);
+    model = SetUpModel(run, data ? 0 : inputs, data ? 0 : outputs);
+    if (!data && !model) joined = JoinModelAndData(run);
+  }
   if (data) run->batches = 1;
   if (model) run->n = 1; /* the method's own options can be looked at all the same */
   analysis = SetUpAnalysis(run);
@@ -156,13 +203,17 @@ PetscErrorCode KalRunSetUp(KalRun run)
 
   PetscFunctionBeginUser;
   if (run->setup) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalObservationsIsTimed(run->observations, &run->timed));
   if (run->dry) {
     PetscCall(DryRun(run));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(SetUpObservations(run, &inputs, &outputs));
-  PetscCall(SetUpModel(run, inputs, outputs));
-  PetscCall(JoinModelAndData(run));
+  if (run->timed) PetscCall(SetUpInTime(run));
+  else {
+    PetscCall(SetUpObservations(run, &inputs, &outputs));
+    PetscCall(SetUpModel(run, inputs, outputs));
+    PetscCall(JoinModelAndData(run));
+  }
   PetscCall(SetUpAnalysis(run));
   PetscCall(KalAnalysisCheck(run->analysis, run->observations));
   PetscCall(CheckOptions(run));

@@ -14,8 +14,11 @@ static hid_t OpenEither(hid_t file, const char *name)
   return H5I_INVALID_HID;
 }
 
-/* Reads rows first..last-1 of a dataset of `rows` x n doubles (rows 0: one dimension) and checks that they are finite. */
-static void ReadRows(const char *path, const char *name, hsize_t rows, hsize_t first, hsize_t last, hsize_t n, double *x, char *text)
+/*
+  Reads rows first..last-1 of a dataset of `rows` x n doubles (rows 0: one dimension) and checks that they are finite; rows that
+  `status` has marked, where it is not NULL, become 0.
+*/
+static void ReadRows(const char *path, const char *name, hsize_t rows, hsize_t first, hsize_t last, hsize_t n, const KalStatus *status, double *x, char *text)
 {
   hid_t   file, dataset = H5I_INVALID_HID, space = H5I_INVALID_HID, memory = H5I_INVALID_HID;
   hsize_t size[H5S_MAX_RANK] = {0}, start[2] = {first, 0}, count[2] = {1, n};
@@ -39,11 +42,15 @@ static void ReadRows(const char *path, const char *name, hsize_t rows, hsize_t f
     count[0] = n;
   }
   for (; start[0] < (rows ? last : 1); start[0]++, x += n) {
+    if (status && status[start[0]] != KAL_MEMBER_OK) {
+      memset(x, 0, (size_t)n * sizeof *x);
+      continue;
+    }
     KalH5(text, H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL), "%s: dataset %s cannot be read", path, name);
     KalH5(text, H5Dread(dataset, H5T_NATIVE_DOUBLE, memory, space, H5P_DEFAULT, x), "%s: dataset %s cannot be read", path, name);
     for (hsize_t i = 0; i < n; i++) {
       if (PetscIsInfOrNanReal(x[i])) {
-        KalText(text, "%s: dataset %s holds %g in row %llu, entry %llu; all numbers must be finite", path, name, x[i], (unsigned long long)start[0], (unsigned long long)i);
+        KalText(text, "%s: dataset %s holds %g in row %llu, entry %llu; all numbers must be finite%s", path, name, x[i], (unsigned long long)start[0], (unsigned long long)i, status ? ", but for members that /status marks as failed" : "");
         goto done;
       }
     }
@@ -96,12 +103,13 @@ PetscErrorCode KalSnapshotPlainHas(MPI_Comm comm, const char *path, const char *
 
    Input Parameters:
 +  path - a snapshot, or an HDF5 file with /members (N x n)
+.  status - of each member; those that are not KAL_MEMBER_OK are not read. NULL: all are
 -  ensemble - a stored ensemble, set up
 
    Output Parameter:
-.  ensemble - its members are those of the file
+.  ensemble - its members are those of the file; members that were not read are 0
 @*/
-PetscErrorCode KalSnapshotPlainReadMembers(const char *path, KalEnsemble ensemble)
+PetscErrorCode KalSnapshotPlainReadMembers(const char *path, const KalStatus *status, KalEnsemble ensemble)
 {
   char         text[KAL_SNAPSHOT_TEXT] = "";
   PetscInt     n, N, first, last;
@@ -114,7 +122,7 @@ PetscErrorCode KalSnapshotPlainReadMembers(const char *path, KalEnsemble ensembl
   PetscCall(KalEnsembleGetOwnershipRange(ensemble, &first, &last));
   if (last > first) {
     PetscCall(KalEnsembleGetMember(ensemble, first, &x)); /* a rank's members lie one behind the other */
-    ReadRows(path, "members", (hsize_t)N, (hsize_t)first, (hsize_t)last, (hsize_t)n, x, text);
+    ReadRows(path, "members", (hsize_t)N, (hsize_t)first, (hsize_t)last, (hsize_t)n, status, x, text);
   }
   KalCheckAll(comm, PETSC_ERR_FILE_READ, text);
   PetscCall(KalEnsembleChanged(ensemble));
@@ -139,7 +147,7 @@ PetscErrorCode KalSnapshotPlainReadMean(MPI_Comm comm, const char *path, PetscIn
   char text[KAL_SNAPSHOT_TEXT] = "";
 
   PetscFunctionBeginUser;
-  ReadRows(path, "mean", 0, 0, 1, (hsize_t)n, mean, text);
+  ReadRows(path, "mean", 0, 0, 1, (hsize_t)n, NULL, mean, text);
   KalCheckAll(comm, PETSC_ERR_FILE_READ, text);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

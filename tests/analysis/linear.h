@@ -254,10 +254,10 @@ static inline PetscErrorCode TwinCycle(Twin *twin)
   PetscCall(KalObservationsNext(twin->obs, twin->cycle, &twin->batch));
   PetscCall(KalAnalysisBegin(twin->analysis, twin->cycle));
   for (twin->asked = 0, twin->verdict = KAL_VERDICT_AGAIN; twin->verdict == KAL_VERDICT_AGAIN; twin->asked++) {
-    KalEnsemble points;
+    KalAsk ask;
 
-    PetscCall(KalAnalysisAsk(twin->analysis, &points));
-    PetscCall(TwinEvaluate(twin, points, &told.predictions, status));
+    PetscCall(KalAnalysisAsk(twin->analysis, &ask));
+    PetscCall(TwinEvaluate(twin, ask.points, &told.predictions, status));
     told.status = status;
     PetscCall(KalAnalysisTell(twin->analysis, &told, &twin->verdict));
     PetscCall(KalEnsembleDestroy(&told.predictions));

@@ -91,7 +91,7 @@ static void FreeCase(Case *c)
 static void Observe(KalModel model, Case *c, PetscInt begin, PetscInt end)
 {
   KalColumns columns = {begin, end - begin, c->members, c->size, c->x + begin};
-  KalBatch   batch   = {c->samples, c->inputs, c->outputs, 0, c->precision, c->input, NULL, NULL};
+  KalBatch   batch   = {.samples = c->samples, .inputs = c->inputs, .outputs = c->outputs, .precision = c->precision, .input = c->input};
 
   if (c->precision == KAL_SINGLE) {
     for (PetscInt i = 0; i < c->samples * c->inputs; i++) c->input_single[i] = (float)c->input[i];
@@ -443,7 +443,7 @@ static void BadBatches(void **state)
   double     x[23] = {0}, input[8] = {0}, y[4];
   double    *column[1] = {x}, *predictions[1] = {y};
   KalColumns columns = {0, 1, 1, 23, column};
-  KalBatch   good    = {2, 4, 2, 0, KAL_DOUBLE, input, NULL, NULL}, bad;
+  KalBatch   good    = {.samples = 2, .inputs = 4, .outputs = 2, .precision = KAL_DOUBLE, .input = input}, bad;
   KalStatus  status  = KAL_MEMBER_FAILED;
 
   (void)state;

@@ -95,7 +95,7 @@ static void Lacking(void **state)
   double       x[3] = {1.0, 2.0, 3.0}, input[2] = {0.0, 0.0}, y[2];
   PetscScalar *column[1] = {x}, *predictions[1] = {y};
   KalColumns   columns = {0, 1, 4, 3, column};
-  KalBatch     batch   = {1, 2, 2, 0, KAL_DOUBLE, input, NULL, NULL};
+  KalBatch     batch   = {.samples = 1, .inputs = 2, .outputs = 2, .precision = KAL_DOUBLE, .input = input};
   KalStatus    status  = KAL_MEMBER_OK;
   KalKey       key     = {1, KAL_DRAW_PRIOR, 0, 0};
   PetscReal    bytes   = 1.0;
@@ -126,7 +126,7 @@ static void Rounds(KalModel model, int rounds, const int *ends, KalStatus *statu
   double       x[MEMBERS][2];
   double       input[2 * SAMPLES] = {1.0, 2.0, 0.5, -1.0, 3.0, 0.0};
   PetscScalar *column[MEMBERS];
-  KalBatch     batch = {SAMPLES, 2, 1, 0, KAL_DOUBLE, input, NULL, NULL};
+  KalBatch     batch = {.samples = SAMPLES, .inputs = 2, .outputs = 1, .precision = KAL_DOUBLE, .input = input};
 
   for (int m = 0; m < MEMBERS; m++) {
     x[m][0]   = m + 1.0;
