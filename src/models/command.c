@@ -1,4 +1,7 @@
 /* The model type "command": an external command that is run once a member; its options and set-up. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* realpath() */
+#endif
 #include <models/commandimpl.h>
 
 #include <errno.h>
@@ -32,7 +35,7 @@ static PetscErrorCode SetFromOptions(KalModel model, KalOptionItems PetscOptions
   PetscCall(PetscOptionsEnum("-command_task", "what the command does", "KALMODELCOMMAND", KalCommandTasks, (PetscEnum)command->task, (PetscEnum *)&command->task, NULL));
   PetscCall(PetscOptionsBoundedInt("-command_state", "numbers of a state", "KALMODELCOMMAND", command->size, &command->size, NULL, 0));
   PetscCall(PetscOptionsBoundedInt("-command_outputs", "numbers predicted of a sample (0: as many as the data have)", "KALMODELCOMMAND", command->outputs, &command->outputs, NULL, 0));
-  PetscCall(PetscOptionsReal("-command_step", "model time that forecasts are whole multiples of", "KALMODELCOMMAND", command->step, &command->step, NULL));
+  PetscCall(PetscOptionsReal("-command_step", "model time that the times of observations are whole multiples of", "KALMODELCOMMAND", command->step, &command->step, NULL));
   PetscCall(Text(model, PetscOptionsObject, "-command_mean", "prior means: one number, n of them, or an HDF5 file", sizeof command->mean, command->mean));
   PetscCall(Text(model, PetscOptionsObject, "-command_spread", "prior standard deviations, likewise", sizeof command->spread, command->spread));
   PetscCall(PetscOptionsEnum("-command_format", "form of the files: plain doubles, or HDF5", "KALMODELCOMMAND", KalCommandFormats, (PetscEnum)command->format, (PetscEnum *)&command->format, NULL));
@@ -129,6 +132,7 @@ static PetscErrorCode SetUpOutputs(KalModel model, KalCommand *command)
   PetscFunctionBeginUser;
   PetscCheck(!command->outputs || !model->outputs || command->outputs == model->outputs, model->comm, PETSC_ERR_ARG_SIZ, "-command_outputs %" PetscInt_FMT " but the data have %" PetscInt_FMT " outputs a sample; leave it out", command->outputs, model->outputs);
   if (command->outputs) model->outputs = command->outputs;
+  if (!model->outputs && command->step > 0.0) model->outputs = 1; /* observations in time are one number each */
   PetscCheck(model->outputs || command->task == KAL_COMMAND_FORECAST, model->comm, PETSC_ERR_ARG_WRONGSTATE, "The data do not say how many numbers are predicted of a sample: give -command_outputs");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -158,7 +162,6 @@ static PetscErrorCode SetUp(KalModel model)
   PetscCheck(command->size, model->comm, PETSC_ERR_ARG_WRONGSTATE, "The model command needs -command_state, the numbers of a state");
   PetscCheck(model->precision == KAL_DOUBLE, model->comm, PETSC_ERR_SUP, "The model command exchanges doubles: leave -model_precision out");
   PetscCheck(command->task == KAL_COMMAND_OBSERVE || command->step > 0.0, model->comm, PETSC_ERR_ARG_WRONGSTATE, "-command_task %s needs -command_step, a model time that all times of observations are multiples of", KalCommandTasks[command->task]);
-  PetscCheck(command->task != KAL_COMMAND_OBSERVE || command->step == 0.0, model->comm, PETSC_ERR_ARG_INCOMP, "-command_step is for a command that makes forecasts: -command_task forecast or both");
   PetscCall(KalModelSetSize(model, command->size));
   PetscCall(SetUpOutputs(model, command));
   if (command->step > 0.0) PetscCall(KalModelSetStep(model, command->step));
@@ -240,7 +243,8 @@ static PetscErrorCode Destroy(KalModel model)
 .  -command_task <observe> - observe: it predicts what is observed of a state; forecast: it takes a state from one time to another; both: either, as {task} says
 .  -command_state - n, the numbers of a state
 .  -command_outputs - numbers that are predicted of a sample, where the data do not say: with class labels
-.  -command_step - for forecasts: the model time that all times of observations are whole multiples of
+.  -command_step - for observations in time: the model time that all their times are whole multiples of; with -command_task observe the
+                   state stays as it is from one to the next, as parameters do
 .  -command_mean <0> - prior means: one number for all, n with commas between, or an HDF5 file with /mean (n)
 .  -command_spread <1> - prior standard deviations: likewise, the dataset is /spread
 .  -command_format <raw> - raw: files of plain doubles; hdf5: HDF5 files
@@ -267,12 +271,16 @@ static PetscErrorCode Destroy(KalModel model)
 
    A raw file holds doubles of this machine and nothing else: n of the state; samples x inputs of the inputs, a sample contiguous;
    the output n numbers of a forecast, or samples x outputs predictions, sample by sample. In an HDF5 file they are the one
-   dataset /state, /input or /output, the last of any shape. The inputs of observations in time are their locations,
-   KAL_DIMENSIONS numbers each.
+   dataset /state, /input or /output, the last of any shape. Observations in time are samples of one output each, and their
+   inputs are their locations, KAL_DIMENSIONS numbers each.
+
+   With -command_task forecast what is observed are linear functions of the state, which the observations name; with observe and
+   both the command is asked where they name none (-observations_operator model).
 
    The child's working folder is that of the run. Its standard input is empty, its output goes to the file log in its scratch
    folder, and no other file is open. The variables of the launcher (OMPI_*, PMIX_*, PMI_*, those of Slurm that belong to a step or task) are
-   not in its environment, so that it may itself be an MPI program on this node; SLURM_JOB_ID and its like stay.
+   not in its environment, so that it may itself be an MPI program on this node; SLURM_JOB_ID and its like stay. What such a
+   program needs of them is given back by `env`: -model_command "env OMPI_MCA_btl=self,vader mpiexec -n 2 ./model {state} {output}".
 
    A test set, and each 500 samples of a set that is scored at the end, are predicted as batches of their own: with more samples or
    mini-batches the command must look at {input}.

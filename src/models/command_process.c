@@ -215,8 +215,12 @@ PetscBool KalProcessEnded(KalProcess *process, double timeout, int *status)
   info.si_pid = 0;
   do error = waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG | WNOWAIT);
   while (error && errno == EINTR);
-  if (error || info.si_pid) {
-    *status = error ? -1 : 0;
+  if (error) { /* somebody else gathered it: its number may be another's by now */
+    *status      = -1;
+    process->pid = 0;
+    return PETSC_TRUE;
+  }
+  if (info.si_pid) {
     Gather(process, status);
     return PETSC_TRUE;
   }
@@ -229,11 +233,4 @@ PetscBool KalProcessEnded(KalProcess *process, double timeout, int *status)
     process->killed = PETSC_TRUE;
   }
   return PETSC_FALSE;
-}
-
-void KalProcessKill(KalProcess *process)
-{
-  int status;
-
-  if (process->pid > 0) Gather(process, &status);
 }

@@ -53,7 +53,6 @@ PETSC_INTERN PetscErrorCode KalProcessEnvironmentFree(char ***);
 PETSC_INTERN PetscBool      KalProcessStart(const char *program, char *const arguments[], char *const environment[], const char *log, KalProcess *, size_t, char *why);
 /* Whether it has ended, with waitpid()'s status; past `timeout` seconds (0: never) its group is told to end and then killed. */
 PETSC_INTERN PetscBool KalProcessEnded(KalProcess *, double timeout, int *status);
-PETSC_INTERN void      KalProcessKill(KalProcess *); /* at once, and waits for it */
 
 /* command_files.c: what is exchanged with a child; each returns PETSC_FALSE and says why where it fails. */
 PETSC_INTERN PetscBool KalScratchCreate(const char *parent, PetscInt member, size_t, char *path, size_t, char *why);

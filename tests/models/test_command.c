@@ -519,7 +519,6 @@ static void Refusals(void **state)
   Refused("{state} {output} 'a", FORECAST, "a quote is opened and not closed");
   Refused("{state} {output}", "-command_state 2 -command_task both -command_step 1", "must have {task}");
   Refused("{state} {output}", "-command_state 2 -command_task forecast", "needs -command_step");
-  Refused("{state} {output}", "-command_state 2 -command_step 1 -command_outputs 1", "-command_task forecast or both");
   Refused("{state} {output}", "-command_state 2", "give -command_outputs");
   Refused("{state} {output}", "-command_outputs 2", "needs -command_state");
   Refused("{state} {output}", FORECAST "-command_timeout -1", "-command_timeout -1");
