@@ -4,9 +4,10 @@
 
   In a node's shared window, members are used where they lie. Otherwise they are copied through an MPI window over each rank's
   members, in an epoch that is open as long as the window is (passive target). Whether the other rank must take part after all is up
-  to MPI: Open MPI moves the numbers by itself where MPI_Win_allocate() gave the memory (within a node, and between nodes whose network
-  has remote memory access), but waits for a call of that rank's where the window was made over memory that it had before. Hence
-  KalEnsembleSetRemote(), before the memory is taken.
+  to MPI. Open MPI moves the numbers by itself where MPI_Win_allocate() gave the memory, on a node and between nodes whose network
+  has remote memory access; over memory that was there before, it does so only if the node lets one process read another's. Hence
+  KalEnsembleSetRemote(), before the memory is taken. Where it cannot, it moves them when the other rank calls MPI next: when that has
+  finished what it works on.
 */
 #include "ensembleimpl.h"
 
@@ -25,7 +26,7 @@
 -  remote - whether KalEnsembleRemoteBegin() will be called
 
    Note:
-   Without it all is the same but the time: a rank that wants a member may have to wait until the rank that holds it calls MPI.
+   Without it nothing changes but the time: a rank that wants a member may have to wait until the rank that holds it calls MPI.
 
 .seealso: KalEnsembleRemoteBegin()
 @*/

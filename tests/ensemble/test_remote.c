@@ -203,7 +203,7 @@ static void DuplicatesAreReachedToo(void **state)
 
 /*
   The rank that holds a member need not call MPI while another one gets it and puts it back: it looks at its memory until
-  the member has changed. With Open MPI that takes memory which a window gave, hence KalEnsembleSetRemote().
+  the member has changed. MPI promises it of no memory but what a window gave, hence KalEnsembleSetRemote().
 */
 static PetscErrorCode NobodyServes(KalEnsemble ensemble)
 {

@@ -64,6 +64,9 @@ check() {
   fi
 }
 
+# sanitized: whether the programs were built with sanitizers: ten times as slow, and looking for other things, so fewer cases do.
+sanitized() { [ -n "${ASAN_OPTIONS:-}" ]; }
+
 # same "what" A B: one case, passed if the two words are the same and not empty.
 same() {
   check "$1: $2 and $3" [ -n "$2" -a "$2" = "$3" ]

@@ -308,9 +308,9 @@ static void TooFewSurvivorsEndTheRun(void **state)
 static void WhatMakesNoSenseIsRefused(void **state)
 {
   static const char *const bad[][2] = {
-      {"-run_schedule_members 0",           "bound 1"},
-      {"-run_schedule sometimes",           "sometimes"  },
-      {"-run_schedule_members 99999999999", "too large"  }
+      {"-run_schedule_members 0",           "bound 1"  },
+      {"-run_schedule sometimes",           "sometimes"},
+      {"-run_schedule_members 99999999999", "too large"}
   };
   KalRun run;
 
