@@ -30,11 +30,11 @@ one() {
 }
 
 # suite "part" BUILD CTEST-OPTION...: runs ctest, counts its cases and notes the names of those that failed.
-suite() {
+suite() { # twice as many at once as there are cores: most of a short run is its start
   local part=$1 folder=$2 log=$2/ctest.log before=$failed line
   shift 2
   echo "== $part"
-  (cd "$folder" && ctest --parallel "$(kal_cores)" --output-on-failure --no-tests=error "$@" 2>&1) | tee "$log"
+  (cd "$folder" && ctest --parallel "$((2 * $(kal_cores)))" --output-on-failure --no-tests=error "$@" 2>&1) | tee "$log"
   local code=${PIPESTATUS[0]}
   while IFS= read -r line; do
     case $line in

@@ -29,6 +29,8 @@ typedef struct {
   PetscInt  copies;      /* ensembles of n x N that it keeps beside the one */
   PetscInt  vectors;     /* replicated arrays of n numbers that it keeps */
   PetscInt  points;      /* most columns it asks to be evaluated at once */
+  PetscInt  gathered;    /* arrays of p x N, predictions of all members, that every rank holds */
+  PetscInt  brought;     /* arrays with its share of p x N that a rank brings together for its row blocks */
   PetscBool generated;   /* members are generated about a mean: no n x N is stored */
   PetscBool locations;   /* needs KalModel's locate */
   PetscBool adjoint;     /* needs KalModel's adjoint */
@@ -45,6 +47,7 @@ typedef struct {
 typedef struct {
   KalEnsemble points;   /* stored, or generated; it belongs to the method */
   PetscInt    from, to; /* -1 and 0 unless the method says otherwise */
+  PetscBool   bundle;   /* the points lie far closer together than the members that they stand for: their mean alone is a forecast */
   PetscBool   observe;  /* true unless the method says otherwise; else the points are forecast and nothing is told of predictions */
 } KalAsk;
 
@@ -84,6 +87,7 @@ typedef struct {
   PetscReal dfs;        /* degrees of freedom for signal, tr(H K) */
   PetscReal effective;  /* effective ensemble size 1 + (tr S)^2/tr(S S) of the predicted anomalies */
   PetscReal inflation;  /* factor on the prior anomalies in use */
+  PetscReal rejected;   /* observations that the background check left out, 0 where there is none */
 } KalAnalysisReport;
 
 typedef struct {

@@ -126,6 +126,7 @@ PETSC_EXTERN PetscErrorCode KalObservationsSetTimes(KalObservations, PetscReal, 
 PETSC_EXTERN PetscErrorCode KalObservationsSetEntries(KalObservations, PetscInt, PetscInt, PetscInt);
 PETSC_EXTERN PetscErrorCode KalObservationsSetOperator(KalObservations, const char *);
 PETSC_EXTERN PetscErrorCode KalObservationsSetReject(KalObservations, PetscReal);
+PETSC_EXTERN PetscErrorCode KalObservationsGetReject(KalObservations, PetscReal *);
 PETSC_EXTERN PetscErrorCode KalObservationsSetTimeless(KalObservations, PetscBool);
 PETSC_EXTERN PetscErrorCode KalObservationsGetTime(KalObservations, PetscInt, PetscReal *);
 PETSC_EXTERN PetscErrorCode KalObservationsGetLast(KalObservations, PetscInt *);

@@ -87,6 +87,7 @@ PetscErrorCode KalAnalysisCreate(MPI_Comm comm, KalAnalysis *analysis)
   PetscCallMPI(MPI_Comm_rank(a->comm, &a->rank));
   PetscCallMPI(MPI_Comm_size(a->comm, &a->size));
   a->perepoch = 1;
+  a->report   = (KalAnalysisReport){.innovation = NAN, .dfs = NAN, .effective = NAN, .inflation = NAN};
   *analysis   = a;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -414,6 +415,7 @@ PetscErrorCode KalAnalysisAsk(KalAnalysis analysis, KalAsk *ask)
   ask->from    = -1;
   ask->to      = 0;
   ask->observe = PETSC_TRUE;
+  ask->bundle  = PETSC_FALSE;
   PetscCall(analysis->ops.ask(analysis, ask));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

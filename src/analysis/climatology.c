@@ -4,7 +4,7 @@
 static PetscErrorCode SetUp(KalAnalysis analysis)
 {
   PetscFunctionBeginUser;
-  PetscCall(KalReferenceSetUp(analysis, PETSC_FALSE));
+  PetscCall(KalReferenceSetUp(analysis, PETSC_TRUE)); /* the run takes mean and covariance together */
   analysis->needs.climatology = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -29,7 +29,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
 -  -analysis_space <auto> - where the eigen-decomposition is taken: ensemble (N x N) or observation (p x p)
 
    Note:
-   DAPPER's `DEnKF`. Lorenz-96 with 40 variables: rmse 0.18 with N = 40, -inflation_factor 1.01 (share/doc/benchmarks.md).
+   DAPPER's `DEnKF`. Lorenz-96 with 40 variables: rmse 0.18 with N = 40, -inflation_factor 1.01 (share/doc/figures.md).
 
 .seealso: KALANALYSISETKF, KALANALYSISENKF, KalInflation
 M*/

@@ -55,7 +55,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
 
    Note:
    DAPPER's `PertObs`. Lorenz-96 with 40 variables: rmse 0.22 with N = 40, -inflation_factor 1.06, and 0.24 with N = 28, 1.08; Lorenz-63: 0.65 with
-   N = 10, 1.04 (share/doc/benchmarks.md).
+   N = 10, 1.04 (share/doc/figures.md).
 
 .seealso: KALANALYSISETKF, KALANALYSISDENKF, KalInflation
 M*/

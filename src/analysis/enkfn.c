@@ -2,8 +2,9 @@
 #include "filter.h"
 
 typedef struct {
-  PetscReal g; /* -enkfn_g */
-  PetscReal x; /* -enkfn_x */
+  PetscReal g;                          /* -enkfn_g */
+  PetscReal x;                          /* -enkfn_x */
+  PetscErrorCode (*setup)(KalAnalysis); /* that of all filters */
 } KalEnKFN;
 
 /*
@@ -129,8 +130,18 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
   PetscCall(KalFilterSetFromOptions(analysis, PetscOptionsObject));
   PetscCall(PetscOptionsReal("-enkfn_g", "Dimensions of the null space that the hyperprior counts", "KALANALYSISENKFN", method->g, &method->g, NULL));
   PetscCall(PetscOptionsReal("-enkfn_x", "Certainty of the hyperprior", "KALANALYSISENKFN", method->x, &method->x, NULL));
-  PetscCheck(method->g >= 0.0 && method->g <= (PetscReal)analysis->N, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-enkfn_g %g: must be from 0 to the number of members, %" PetscInt_FMT, (double)method->g, analysis->N);
   PetscCheck(method->x > 0.0 && method->x <= 1e6, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-enkfn_x %g: must be positive and at most 1e6", (double)method->x);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The number of members is known here, and not when options are looked up. */
+static PetscErrorCode SetUp(KalAnalysis analysis)
+{
+  const KalEnKFN *method = (const KalEnKFN *)((KalFilter *)analysis->data)->method;
+
+  PetscFunctionBeginUser;
+  PetscCheck(method->g >= 0.0 && method->g <= (PetscReal)analysis->N, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-enkfn_g %g: must be from 0 to the number of members, %" PetscInt_FMT, (double)method->g, analysis->N);
+  PetscCall(method->setup(analysis));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -174,8 +185,10 @@ PetscErrorCode KalAnalysisCreate_EnKFN(KalAnalysis analysis)
   PetscCall(KalFilterCreate(analysis, &filter));
   PetscCall(PetscNew(&method));
   method->x                    = 1.0;
+  method->setup                = analysis->ops.setup;
   filter->method               = method;
   filter->weights              = Weights;
   analysis->ops.setfromoptions = SetFromOptions;
+  analysis->ops.setup          = SetUp;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

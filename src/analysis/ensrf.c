@@ -94,7 +94,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
 
    Notes:
    DAPPER's `Serial` (which by default takes the observations in random order). Lorenz-96 with 40 variables: rmse 0.18 with N = 28,
-   -inflation_factor 1.02 -analysis_rotate (share/doc/benchmarks.md).
+   -inflation_factor 1.02 -analysis_rotate (share/doc/figures.md).
 
    Each rank holds the whitened predictions of all members, p x N numbers, at most 2^27 (1 GiB): the order of the observations does not follow
    the ranks. Mean and covariance are those of etkf, which does not need them; the members differ by a rotation.

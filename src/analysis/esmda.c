@@ -37,9 +37,11 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
 
 static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 {
-  KalLossType loss;
+  const KalEsmda *esmda = (const KalEsmda *)analysis->data;
+  KalLossType     loss;
 
   PetscFunctionBeginUser;
+  PetscCall(KalSmootherCheck(analysis, observations, esmda->steps, "-esmda_steps"));
   PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
   PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "esmda with -observations_loss cross-entropy: class labels have no Gaussian noise to perturb them by; use etki, or the squared loss");
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -125,11 +127,24 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* tr(S (I + S)^{-1}) of the prior's predictions, with what Weights() overwrites as work space. */
+static PetscErrorCode FreedomForSignal(KalAnalysis analysis, const KalInnovation *in)
+{
+  KalEsmda *esmda = (KalEsmda *)analysis->data;
+  PetscInt  i;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEigen(analysis, in->N, in->S, esmda->w, esmda->smoother.T));
+  for (analysis->report.dfs = 0.0, i = 0; i < in->N; i++) analysis->report.dfs += PetscMax(0.0, esmda->w[i]) / (1.0 + PetscMax(0.0, esmda->w[i]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Step(KalAnalysis analysis, const KalTold *told)
 {
   KalEsmda       *esmda    = (KalEsmda *)analysis->data;
   KalSmoother    *smoother = &esmda->smoother;
   const PetscBool last     = (PetscBool)(esmda->step + 1 == esmda->steps);
+  const PetscBool scored   = (PetscBool)(!esmda->step && told->batch->timed); /* as a filter is */
   KalTold         fresh    = *told;
   KalInnovation   in;
   PetscReal       prior, posterior;
@@ -137,9 +152,10 @@ static PetscErrorCode Step(KalAnalysis analysis, const KalTold *told)
   PetscFunctionBeginUser;
   PetscCall(PetscArraycpy(smoother->status, told->status, analysis->N));
   fresh.cycle = told->cycle * esmda->steps + esmda->step; /* each step has perturbations of its own */
-  PetscCall(KalInnovationCreate(analysis, &fresh, -1, 0.0, KAL_WANT_MEMBERS | KAL_WANT_PERTURBED, &in));
+  PetscCall(KalInnovationCreate(analysis, &fresh, -1, 0.0, KAL_WANT_MEMBERS | KAL_WANT_PERTURBED | (scored ? KAL_WANT_GRAM : 0), &in));
   PetscCall(KalSmootherSurvivors(analysis, smoother->status, told->cycle, &in.active));
   if (!esmda->step) PetscCall(KalSmootherReport(analysis, told, &in, 1.0));
+  if (scored) PetscCall(FreedomForSignal(analysis, &in));
   PetscCall(Weights(analysis, &fresh, &in, Coefficient(esmda)));
   PetscCall(KalInflationFactors(&smoother->inflation, &prior, &posterior));
   PetscCall(KalSmootherCompose(analysis->N, smoother->status, in.active, esmda->step ? 1.0 : prior, esmda->w, smoother->T));
@@ -222,7 +238,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
    Notes:
    Squared loss only. For a model without time (parameters of a network or of a black-box model) the data of the cycle are its batch, and there
    is no forecast after the last step; the members are a posterior if each batch is used once: as many cycles as there are
-   batches. Members that fail in a step are drawn anew from the survivors after it. The history's step is Na; loss and innovation are those of the first step.
+   batches. There is no background check (-observations_reject) unless -esmda_steps is 1. Members that fail in a step are drawn anew from the survivors after it. Loss and innovation are those of the first step.
 
 .seealso: KALANALYSISENKF, KALANALYSISIENKS, KALANALYSISEKI
 M*/

@@ -27,7 +27,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
 
    Notes:
    DAPPER's `Sqrt`. Lorenz-96 with 40 variables, all observed at each step with unit errors: rmse 0.18 with N = 24,
-   -inflation_factor 1.02 -analysis_rotate (share/doc/benchmarks.md).
+   -inflation_factor 1.02 -analysis_rotate (share/doc/figures.md).
 
    With a linear model and N > n mean and covariance are those of the Kalman filter that starts from the ensemble's sample moments, to
    rounding.

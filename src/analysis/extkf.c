@@ -225,7 +225,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
    One member: -ensemble_size 1. It needs a model with a tangent (KalAnalysisSetTangent()) and linear observations with a Gaussian error, diagonal or
    dense. n and p at most 10^4: P (n x n), its forecast and the gain (p x n) are held by every rank, and every rank does all of
    the work, 2 n tangent forecasts a cycle; more ranks make it no faster. P is part of a snapshot. There is no model error but the
-   inflation: a model's noise is not added to P. The background check (-observations_reject) has no effect.
+   inflation: a model's noise is not added to P. There is no background check (-observations_reject).
 
    Lorenz-96 with 40 variables, all observed, inflation 10: rmse 0.22; an independent code has 0.218. DAPPER takes M as if the state
    stood still at the forecast: -extkf_about forecast -lorenz96_tangent_frozen reproduces its published 0.24.

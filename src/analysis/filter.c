@@ -29,8 +29,28 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   analysis->needs.least  = 2;
   analysis->needs.points = analysis->N;
   analysis->needs.timed  = PETSC_TRUE;
+  if (filter->wants & KAL_WANT_ANOMALIES) analysis->needs.gathered = 1;
   PetscCall(PetscMalloc3(N, &filter->status, NN, &filter->T, N, &filter->w));
   if (filter->rotate) PetscCall(PetscMalloc2(NN, &filter->Q, NN, &filter->packed));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckMost(KalAnalysis analysis, PetscInt p)
+{
+  const KalFilter *filter = (const KalFilter *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCheck(!filter->most || (PetscReal)p * analysis->N <= (PetscReal)filter->most, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s holds the predictions of all members on each rank, and those of %" PetscInt_FMT " members for %" PetscInt_FMT " observations are more than %" PetscInt_FMT " numbers; use etkf, which has the same mean and covariance", analysis->type, analysis->N, p, filter->most);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
+{
+  PetscInt p;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetCycle(observations, &p, NULL)); /* at the time that has most; in time, an observation is one number */
+  PetscCall(CheckMost(analysis, p));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -140,10 +160,11 @@ static PetscErrorCode Report(KalAnalysis analysis, const KalFilter *filter, cons
   analysis->report.loss       = in->loss / (PetscReal)PetscMax(1, in->taken);
   analysis->report.step       = 1.0;
   analysis->report.time       = 0.0;
-  analysis->report.innovation = in->rr / (f * f * in->trace + (PetscReal)in->taken);
+  analysis->report.innovation = in->taken ? in->rr / (f * f * in->trace + (PetscReal)in->taken) : (PetscReal)NAN;
   analysis->report.dfs        = filter->dfs;
   analysis->report.effective  = square > 0.0 ? 1.0 + in->trace * in->trace / square : 1.0;
   analysis->report.inflation  = prior * f;
+  analysis->report.rejected   = (PetscReal)(in->p - in->taken);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -190,7 +211,7 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
     PetscCall(Stand(analysis, filter));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCheck(!filter->most || (PetscReal)told->batch->samples * told->batch->outputs * analysis->N <= (PetscReal)filter->most, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s holds the predictions of all members on each rank, and those of %" PetscInt_FMT " members for %" PetscInt_FMT " observations are more than %" PetscInt_FMT " numbers; use etkf, which has the same mean and covariance", analysis->type, analysis->N, told->batch->samples * told->batch->outputs, filter->most);
+  PetscCall(CheckMost(analysis, told->batch->samples * told->batch->outputs));
   PetscCall(KalInnovationCreate(analysis, told, -1, 0.0, filter->wants, &in));
   PetscCall(Transform(analysis, told, &in));
   PetscCall(KalInnovationDestroy(&in));
@@ -269,6 +290,7 @@ PetscErrorCode KalFilterCreate(KalAnalysis analysis, KalFilter **created)
   analysis->data               = filter;
   analysis->ops.setfromoptions = KalFilterSetFromOptions;
   analysis->ops.setup          = SetUp;
+  analysis->ops.check          = Check;
   analysis->ops.begin          = Begin;
   analysis->ops.ask            = Ask;
   analysis->ops.tell           = Tell;

@@ -54,6 +54,15 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
+{
+  const KalIenks *ienks = (const KalIenks *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalSmootherCheck(analysis, observations, ienks->iterations, "-ienks_iterations"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* What multiplies the anomalies of predictions to make them those of members as wide as the bundle is meant to stand for. */
 static PetscReal Enlargement(const KalIenks *ienks)
 {
@@ -122,6 +131,7 @@ static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
   ask->to      = 0;
   ask->points  = analysis->copy[0];
   ask->observe = (PetscBool)(smoother->phase == KAL_PHASE_ITERATE);
+  ask->bundle  = (PetscBool)(ask->observe && ienks->linearization == KAL_LINEARIZATION_BUNDLE);
   if (smoother->phase == KAL_PHASE_ITERATE) PetscCall(Iterate(analysis));
   if (smoother->phase == KAL_PHASE_FILTER) PetscCall(KalSmootherCopy(analysis, smoother, NULL));
   if (smoother->phase == KAL_PHASE_ADVANCE) {
@@ -354,8 +364,8 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
    over the window of the members after inflation, in a copy. A cycle forecasts N members (iterations + 1) L times an interval, less one
    where L = 1; with L > 1, iterations L + L + 1.
 
-   A member that fails in any iteration is out for the rest of the cycle, and the iterations begin anew without it unless it was the
-   first; at the end such members are drawn anew from the survivors. The history's step is the number of iterations, loss and innovation are those of the
+   There is no background check (-observations_reject) unless -ienks_iterations is 1. A member that fails in any iteration is out for the rest of the cycle, and the iterations begin anew without it unless it was the
+   first; at the end such members are drawn anew from the survivors. Loss and innovation are those of the
    first one. The model is taken to be perfect: noise that it adds differs between iterations and is no part of the minimization.
 
    Reproduces: Lorenz-63 every 25 steps of 0.01, R = 2 I, N = 10, inflation 1.02, rotation: rmse 0.31 (DAPPER, from Bocquet and Sakov).
@@ -375,6 +385,7 @@ PetscErrorCode KalAnalysisCreate_IEnKS(KalAnalysis analysis)
   analysis->data               = ienks;
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;
+  analysis->ops.check          = Check;
   analysis->ops.begin          = Begin;
   analysis->ops.ask            = Ask;
   analysis->ops.tell           = Tell;

@@ -26,7 +26,7 @@ PetscErrorCode KalInflationDefaults(KalInflation *inflation)
    Options Database Keys:
 +  -inflation_factor <1> - the factor of multiplicative inflation; 1 is none
 .  -inflation_on <posterior-anomalies> - what the factor multiplies: posterior-anomalies, after the analysis (the `infl` of DAPPER,
-                                         which the published figures of share/doc/benchmarks.md use); prior-anomalies, before it; or
+                                         which the published figures of share/doc/figures.md use); prior-anomalies, before it; or
                                          prior-covariance: the prior anomalies by its square root (Anderson and Anderson 1999)
 .  -inflation_rtpp <0> - relaxation to prior perturbations, 0 to 1: new anomalies (1 - a) x^a + a x^f (Zhang, Snyder and Sun 2004, eq. 5)
 .  -inflation_rtps <0> - relaxation to prior spread, 0 or more: new anomalies x^a (1 + a (s^f - s^a)/s^a), entry by entry

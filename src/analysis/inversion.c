@@ -184,9 +184,10 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   PetscCall(PetscArraycpy(inv->status, told->status, in.N));
   inv->active = in.active;
   inv->state[KAL_STATE_TIME] += step / analysis->perepoch;
-  analysis->report.loss = in.loss / told->batch->samples;
-  analysis->report.step = step;
-  analysis->report.time = inv->state[KAL_STATE_TIME];
+  analysis->report.loss     = in.loss / told->batch->samples;
+  analysis->report.step     = step;
+  analysis->report.time     = inv->state[KAL_STATE_TIME];
+  analysis->report.rejected = in.p - in.taken;
   PetscCall(IsDone(analysis, &done));
   *verdict = done ? KAL_VERDICT_STOP : KAL_VERDICT_ACCEPT;
   PetscCall(KalInnovationDestroy(&in));

@@ -32,6 +32,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   if (letkf->localization.type == KAL_LOCALIZE_NONE) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(letkf->batch >= 1, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-letkf_batch %" PetscInt_FMT ": at least 1 state entry is needed", letkf->batch);
   analysis->needs.locations = PETSC_TRUE;
+  analysis->needs.brought   = 2;
   analysis->ops.rows        = NULL;
   analysis->ops.update      = Update;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -250,7 +251,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
 
    Notes:
    DAPPER's `LETKF`. Lorenz-96 with 40 variables, all observed at each step with unit errors: rmse 0.22 with N = 7,
-   -inflation_factor 1.04 -analysis_rotate -localization_radius 4 (share/doc/benchmarks.md).
+   -inflation_factor 1.04 -analysis_rotate -localization_radius 4 (share/doc/figures.md).
 
    -localization_type none needs no locations and is etkf. Entries of a negative kind, as parameters of the model, are analysed as etkf
    does, with all observations. Members that failed are drawn anew from the survivors, with the same coefficients in every entry.

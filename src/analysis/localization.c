@@ -43,7 +43,7 @@ PetscErrorCode KalLocalizationDefaults(KalLocalization *loc)
    gaussian is exp(-d^2/(2 L^2)); boxcar is 1 up to its edge and 0 beyond.
 
    With r the radius, the conventions are
-+  length-scale - that of DAPPER and of the figures in share/doc/benchmarks.md: L = r, c = 1.82 r, and the boxcar's edge is r. The Gaussian
++  length-scale - that of DAPPER and of the figures in share/doc/figures.md: L = r, c = 1.82 r, and the boxcar's edge is r. The Gaussian
                   is exp(-1/2) = 0.607 at r. 1.82 is about sqrt(10/3) = 1.826, where the two functions have the same curvature at 0;
                   Gaspari and Cohn's is then 0.634 at r, and 0 from 3.64 r on (exactly exp(-1/2) at r would be c = 1.7386 r)
 .  half-support - c = r: the coefficient is 0 beyond 2 r

@@ -178,7 +178,7 @@ static PetscErrorCode Create(KalAnalysis analysis, PetscBool cycled, PetscReal s
 
    Notes:
    Linear observations with a Gaussian error (diagonal or dense R); n and p at most 10^4: B and the gain are dense, on every rank. The
-   gain is made once for as long as the same is observed with the same errors. The background check (-observations_reject) has no effect on it. The history's dfs is tr(H K), its innovation
+   gain is made once for as long as the same is observed with the same errors. There is no background check (-observations_reject). The history's dfs is tr(H K), its innovation
    that of the climatological mean.
 
    Reproduces (DAPPER): Lorenz-96 with 40 variables, all observed, rmse 0.95.

@@ -41,12 +41,24 @@ PetscErrorCode KalAnalysisSetTangent(KalAnalysis analysis, KalTangent tangent, v
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The background check compares with the spread of members, which these methods do not have. */
+static PetscErrorCode RefuseReject(KalAnalysis analysis, KalObservations observations)
+{
+  PetscReal k;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetReject(observations, &k));
+  PetscCheck(k == 0.0, analysis->comm, PETSC_ERR_ARG_INCOMP, "-observations_reject %g: the background check needs the spread of members, and %s has none; leave it out", (double)k, analysis->type);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   KalReferenceSetUp - The needs of a reference method
 */
 PetscErrorCode KalReferenceSetUp(KalAnalysis analysis, PetscBool dense)
 {
   PetscFunctionBeginUser;
+  analysis->ops.check = RefuseReject;
   PetscCheck(!dense || analysis->n <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s holds matrices of n x n numbers on every rank: n = %" PetscInt_FMT " is too large, at most %d is possible", analysis->type, analysis->n, KAL_MOST_SYSTEM);
   PetscCheck(analysis->space != KAL_SPACE_MATRIXFREE, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s forms its linear system in observation space; leave -analysis_space matrix-free out", analysis->type);
   analysis->needs.least  = 1;

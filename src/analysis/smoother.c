@@ -11,6 +11,19 @@ PetscErrorCode KalSmootherSetFromOptions(KalAnalysis analysis, KalSmoother *smoo
 }
 
 /*
+  KalSmootherCheck - Refuses a background check that would be made anew in each iteration, against a spread that is no longer the forecast's
+*/
+PetscErrorCode KalSmootherCheck(KalAnalysis analysis, KalObservations observations, PetscInt iterations, const char *option)
+{
+  PetscReal k;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetReject(observations, &k));
+  PetscCheck(k == 0.0 || iterations == 1, analysis->comm, PETSC_ERR_SUP, "-observations_reject %g: %s would leave out other observations in each of its %" PetscInt_FMT " iterations; leave it out, or take %s 1", (double)k, analysis->type, iterations, option);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
   KalSmootherSetUp - Takes memory and states the needs of a method that forecasts a copy of the members up to `iterations` times a cycle
 */
 PetscErrorCode KalSmootherSetUp(KalAnalysis analysis, KalSmoother *smoother, PetscInt iterations)
@@ -268,8 +281,9 @@ PetscErrorCode KalSmootherReport(KalAnalysis analysis, const KalTold *told, cons
   size_t             i;
 
   PetscFunctionBeginUser;
-  report->loss       = in->loss / told->batch->samples;
-  report->innovation = in->rr / (factor * factor * in->trace + in->taken);
+  report->loss       = in->loss / PetscMax(1, told->batch->samples - (in->p - in->taken));
+  report->innovation = in->taken ? in->rr / (factor * factor * in->trace + in->taken) : (PetscReal)NAN;
+  report->rejected   = in->p - in->taken;
   if (!in->S) PetscFunctionReturn(PETSC_SUCCESS);
   for (i = 0; i < (size_t)in->N * in->N; i++) squares += in->S[i] * in->S[i];
   if (squares > 0.0) report->effective = 1.0 + in->trace * in->trace / squares;

@@ -29,6 +29,7 @@ typedef struct {
 } KalSmoother;
 
 PETSC_INTERN PetscErrorCode KalSmootherSetFromOptions(KalAnalysis, KalSmoother *, KalOptionItems);
+PETSC_INTERN PetscErrorCode KalSmootherCheck(KalAnalysis, KalObservations, PetscInt iterations, const char *option);
 PETSC_INTERN PetscErrorCode KalSmootherSetUp(KalAnalysis, KalSmoother *, PetscInt iterations);
 PETSC_INTERN PetscErrorCode KalSmootherBegin(KalAnalysis, KalSmoother *, PetscInt cycle);
 PETSC_INTERN PetscErrorCode KalSmootherCopy(KalAnalysis, KalSmoother *, const PetscReal *T);

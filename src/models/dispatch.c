@@ -167,6 +167,7 @@ PetscErrorCode KalModelLocate(KalModel model, PetscInt count, const PetscInt *en
   PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
   PetscCheck(model->ops.locate, PETSC_COMM_SELF, PETSC_ERR_SUP, "Models of type %s do not say where the entries of their state are", model->type);
   for (PetscInt k = 0; k < count; k++) PetscCheck(entries[k] >= 0 && entries[k] < model->size, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "The location of entry %" PetscInt_FMT " was asked for; a state has entries 0 to %" PetscInt_FMT, entries[k], model->size - 1);
+  if (count <= 0) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscArrayzero(coordinates, (size_t)KAL_DIMENSIONS * count));
   PetscCall(PetscArrayzero(kinds, count));
   PetscCall((*model->ops.locate)(model, count, entries, coordinates, kinds));

@@ -178,6 +178,24 @@ PetscErrorCode KalObservationsSetReject(KalObservations obs, PetscReal k)
 }
 
 /*@
+   KalObservationsGetReject - Gets the background check of observations in time
+
+   Not Collective
+
+   Input Parameter:
+.  obs - the observations
+
+   Output Parameter:
+.  k - as given to KalObservationsSetReject(); 0: nothing is rejected
+@*/
+PetscErrorCode KalObservationsGetReject(KalObservations obs, PetscReal *k)
+{
+  PetscFunctionBeginUser;
+  *k = obs->timed->reject;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
    KalObservationsSetTimeless - Takes all observations of a series as those of one time, for an analysis on files
 
    Logically Collective

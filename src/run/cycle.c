@@ -36,7 +36,8 @@ static PetscErrorCode Analyse(KalRun run, const KalBatch *batch, KalCycle *c)
     if (!asked) PetscCall(CheckSurvivors(run, &c->failed));
     if (!asked && run->timed) {
       PetscCall(KalRunDiagnose(run, ask.points, run->status, &c->forecast));
-      PetscCall(KalRunCountRanks(run, batch->to));
+      if (!ask.bundle) PetscCall(KalRunCountRanks(run, batch->to));
+      else c->forecast.spread = c->forecast.crps = NAN;
     }
     told.status = run->status;
     start       = MPI_Wtime();
@@ -73,6 +74,7 @@ static void TimeValues(const KalBatch *batch, const KalCycle *c, const KalAnalys
 {
   values[KAL_HISTORY_MODEL_TIME]      = batch->to;
   values[KAL_HISTORY_OBSERVATIONS]    = batch->samples;
+  values[KAL_HISTORY_LEFT_OUT]        = report->rejected;
   values[KAL_HISTORY_RMSE_FORECAST]   = c->forecast.rmse;
   values[KAL_HISTORY_RMSE_ANALYSIS]   = c->analysis.rmse;
   values[KAL_HISTORY_SPREAD_FORECAST] = c->forecast.spread;

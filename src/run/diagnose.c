@@ -4,9 +4,10 @@
 */
 #include "runimpl.h"
 
-#define KAL_DIVERGENCE_CYCLES 20 /* errors and innovations are judged by their mean over so many cycles */
-#define KAL_PAIRS_MOST        64 /* members whose differences are taken pair by pair, along the rows; more are sorted in each row */
-#define KAL_CHUNK             64 /* rows that are worked on together */
+#define KAL_DIVERGENCE_CYCLES   20  /* errors and innovations are judged by their mean over so many cycles */
+#define KAL_DIVERGENCE_REJECTED 0.5 /* a filter whose background check leaves out more of the observations no longer looks at them */
+#define KAL_PAIRS_MOST          64  /* members whose differences are taken pair by pair, along the rows; more are sorted in each row */
+#define KAL_CHUNK               64  /* rows that are worked on together */
 
 enum {
   SUM_SQUARE,
@@ -152,32 +153,51 @@ static PetscReal MeanSquareRatio(const PetscReal *above, const PetscReal *below,
   return a / b;
 }
 
+/* Sum of a column over some cycles, and in how many of them it has a number. */
+static PetscReal Sum(const PetscReal *x, PetscInt first, PetscInt last, PetscInt *known)
+{
+  PetscReal sum = 0.0;
+  PetscInt  k;
+
+  for (k = first, *known = 0; k < last; k++) {
+    if (PetscIsNanReal(x[k])) continue;
+    sum += x[k];
+    ++*known;
+  }
+  return sum;
+}
+
 /*
   KalRunHasDiverged - Whether errors, or innovations, have been far larger than the spread over the last cycles
 
-  Not Collective. NaN compares as not diverged: a method that does not say, an ensemble without spread.
+  Not Collective. Errors or a spread that are not finite are told at once. Innovations are those that passed the background check; that
+  most of them do not is told as well. NaN compares as not
+  diverged: a method that does not say, an ensemble without spread.
 */
 PetscBool KalRunHasDiverged(KalRun run)
 {
   const PetscInt  last = run->cycle, first = last - KAL_DIVERGENCE_CYCLES;
-  const PetscReal most       = run->divergence * run->divergence;
-  PetscReal       innovation = 0.0;
-  PetscInt        k;
+  const PetscReal most = run->divergence * run->divergence;
+  PetscInt        known, counted;
 
-  if (run->divergence == 0.0 || first < 0 || run->N < 2) return PETSC_FALSE;
-  for (k = first; k < last; k++) innovation += run->history[KAL_HISTORY_INNOVATION][k] / KAL_DIVERGENCE_CYCLES;
-  if (innovation > most) return PETSC_TRUE;
-  return (PetscBool)(run->truth && MeanSquareRatio(run->history[KAL_HISTORY_RMSE_ANALYSIS], run->history[KAL_HISTORY_SPREAD_ANALYSIS], first, last) > most);
+  if (run->divergence == 0.0 || last < 1) return PETSC_FALSE;
+  if (PetscIsInfOrNanReal(run->history[KAL_HISTORY_SPREAD_ANALYSIS][last - 1]) || (run->truth && PetscIsInfOrNanReal(run->history[KAL_HISTORY_RMSE_ANALYSIS][last - 1]))) return PETSC_TRUE;
+  if (first < 0) return PETSC_FALSE;
+  if (Sum(run->history[KAL_HISTORY_LEFT_OUT], first, last, &counted) > KAL_DIVERGENCE_REJECTED * Sum(run->history[KAL_HISTORY_OBSERVATIONS], first, last, &known)) return PETSC_TRUE;
+  if (Sum(run->history[KAL_HISTORY_INNOVATION], first, last, &known) > most * known) return PETSC_TRUE;
+  return (PetscBool)(run->truth && run->N > 1 && MeanSquareRatio(run->history[KAL_HISTORY_RMSE_ANALYSIS], run->history[KAL_HISTORY_SPREAD_ANALYSIS], first, last) > most);
 }
 
 /*
   KalRunTimeMean - Mean of a column of the history over the cycles after the burn-in, with its standard error
 
   Not Collective. The error is that of batch means: as many batches as the root of the number of cycles, so that it holds for
-  cycles that depend on those before. NaN where there is nothing to average.
+  cycles that depend on those before. NaN where there is nothing to average. What a method says of innovations is averaged over the cycles in
+  which it can: not those without observations. Errors and spread have a number in each; NaN among these is told.
 */
 void KalRunTimeMean(KalRun run, KalHistoryColumn column, PetscReal *mean, PetscReal *error)
 {
+  const PetscBool  partly = (PetscBool)(column == KAL_HISTORY_INNOVATION || column == KAL_HISTORY_DFS || column == KAL_HISTORY_EFFECTIVE || column == KAL_HISTORY_INFLATION);
   const PetscReal *x = run->history[column], *time = run->history[KAL_HISTORY_MODEL_TIME];
   PetscInt         first  = 0, count, batches, size, b, k;
   PetscReal        square = 0.0;
@@ -185,11 +205,13 @@ void KalRunTimeMean(KalRun run, KalHistoryColumn column, PetscReal *mean, PetscR
   *mean = NAN;
   if (error) *error = NAN;
   while (first < run->cycle && time[first] <= run->burnin) first++;
-  count = run->cycle - first;
+  for (count = 0, k = first; k < run->cycle; k++) count += !partly || !PetscIsNanReal(x[k]);
   if (!count) return;
-  for (*mean = 0.0, k = first; k < run->cycle; k++) *mean += x[k] / count;
+  for (*mean = 0.0, k = first; k < run->cycle; k++) {
+    if (!partly || !PetscIsNanReal(x[k])) *mean += x[k] / count;
+  }
   batches = (PetscInt)PetscSqrtReal((PetscReal)count);
-  if (!error || batches < 2) return;
+  if (!error || partly || batches < 2) return;
   size = count / batches;
   for (b = 0; b < batches; b++) {
     PetscReal part = 0.0;

@@ -86,14 +86,17 @@ static PetscErrorCode EstimateCycle(KalRun run, PetscInt samples)
 PetscErrorCode KalRunMemory(KalRun run)
 {
   const PetscReal members = (run->N + run->size - 1) / run->size, share = 8.0 * run->n * members;
-  const PetscReal N = run->N, columns = PetscMin(64.0, members);
-  PetscReal       sum = 0.0, data, work;
+  const PetscReal N = run->N, n = run->n, columns = PetscMin(64.0, members);
+  PetscReal       sum = 0.0, data, work, p;
   PetscInt        samples;
+  PetscBool       truth;
 
   PetscFunctionBeginUser;
   PetscCall(KalObservationsGetCycle(run->observations, &samples, NULL));
+  PetscCall(KalObservationsHasTruth(run->observations, &truth));
   PetscCall(KalObservationsGetMemory(run->observations, &data));
   PetscCall(KalModelGetMemory(run->model, samples, &work));
+  p = (PetscReal)samples * run->outputs;
   PetscCall(PetscPrintf(run->comm, "memory: MiB a rank:"));
   if (run->needs.generated) PetscCall(Line(run, "mean, spread, method", 8.0 * run->n * (2.0 + run->needs.vectors), &sum));
   else {
@@ -101,10 +104,14 @@ PetscErrorCode KalRunMemory(KalRun run)
     PetscCall(Line(run, "copies", share * run->needs.copies, &sum));
     PetscCall(Line(run, "mean and spread", 16.0 * run->n, &sum));
   }
+  if (truth) PetscCall(Line(run, "truth", 8.0 * n, &sum));
   if (run->needs.generated || run->needs.copies) PetscCall(Line(run, "columns", PetscMin(8.0 * run->n * columns, 64.0 * KAL_MEGA), &sum));
   if (run->schedule == KAL_RUN_DYNAMIC && run->size > 1) PetscCall(Line(run, "members of others", 8.0 * (run->n + (PetscReal)samples * run->outputs) * PetscMin(run->schedulemembers, columns), &sum));
   if (run->needs.climatology) PetscCall(Line(run, "climatology", 8.0 * run->n * (run->n + 65.0), &sum));
-  PetscCall(Line(run, "predictions", 8.0 * samples * run->outputs * ((run->needs.points + run->size - 1) / run->size), &sum));
+  if (run->needs.tangent) PetscCall(Line(run, "covariance", 16.0 * n * n, &sum));
+  if (run->needs.dense) PetscCall(Line(run, "gain", 8.0 * p * (2.0 * n + p), &sum));
+  PetscCall(Line(run, "predictions", 8.0 * p * ((run->needs.points + run->size - 1) / run->size), &sum));
+  PetscCall(Line(run, "predictions of all members", 8.0 * p * N * (run->needs.gathered + (PetscReal)run->needs.brought / run->size), &sum));
   PetscCall(Line(run, "N x N", 8.0 * N * N * (run->needs.generated ? 3.0 : 6.0), &sum));
   PetscCall(Line(run, "data", data, &sum));
   PetscCall(Line(run, "model", work, &sum));

@@ -70,6 +70,7 @@ PetscErrorCode KalRunLine(KalRun run)
   PetscCall(KalRunProgress(run, PETSC_TRUE));
   PetscCall(run->timed ? TimeLine(run) : TrainingLine(run));
   if (Last(run, KAL_HISTORY_FAILED) > 0.0) PetscCall(PetscPrintf(run->comm, "  %" PetscInt_FMT " failed members redrawn", (PetscInt)Last(run, KAL_HISTORY_FAILED)));
+  if (run->timed && Last(run, KAL_HISTORY_LEFT_OUT) > 0.0) PetscCall(PetscPrintf(run->comm, "  %.0f of %.0f observations rejected", (double)Last(run, KAL_HISTORY_LEFT_OUT), (double)Last(run, KAL_HISTORY_OBSERVATIONS)));
   if (Last(run, KAL_HISTORY_REJECTED) > 0.0) PetscCall(PetscPrintf(run->comm, "  rejected"));
   PetscCall(PetscPrintf(run->comm, "\n"));
   if (run->rank == 0) (void)fflush(stdout);
@@ -132,12 +133,17 @@ static PetscErrorCode TimeResult(KalRun run, size_t size, char *text)
   static const KalHistoryColumn columns[] = {KAL_HISTORY_RMSE_FORECAST, KAL_HISTORY_RMSE_ANALYSIS, KAL_HISTORY_SPREAD_FORECAST, KAL_HISTORY_SPREAD_ANALYSIS, KAL_HISTORY_CRPS_FORECAST, KAL_HISTORY_CRPS_ANALYSIS, KAL_HISTORY_INNOVATION, KAL_HISTORY_DFS, KAL_HISTORY_EFFECTIVE, KAL_HISTORY_INFLATION};
   PetscReal                     mean, error;
   PetscInt                      k, diverged = 0;
+  PetscReal                     rejected = 0.0;
   char                          one[128];
   size_t                        i;
 
   PetscFunctionBeginUser;
-  for (k = 0; k < run->cycle; k++) diverged += run->history[KAL_HISTORY_DIVERGED][k] > 0.0;
-  PetscCall(PetscSNPrintf(text, size, "time=%g diverged=%d diverged_cycles=%" PetscInt_FMT, run->cycle ? (double)Last(run, KAL_HISTORY_MODEL_TIME) : 0.0, run->diverged ? 1 : 0, diverged));
+  if (run->cycle && Last(run, KAL_HISTORY_MODEL_TIME) <= run->burnin) PetscCall(PetscPrintf(run->comm, "warning: the run ends at time %g and the burn-in at %g: nothing is left for means over time (-run_burn_in)\n", (double)Last(run, KAL_HISTORY_MODEL_TIME), (double)run->burnin));
+  for (k = 0; k < run->cycle; k++) {
+    diverged += run->history[KAL_HISTORY_DIVERGED][k] > 0.0;
+    rejected += run->history[KAL_HISTORY_LEFT_OUT][k];
+  }
+  PetscCall(PetscSNPrintf(text, size, "time=%g diverged=%d diverged_cycles=%" PetscInt_FMT " rejected=%.0f", run->cycle ? (double)Last(run, KAL_HISTORY_MODEL_TIME) : 0.0, run->diverged ? 1 : 0, diverged, (double)rejected));
   for (i = 0; i < PETSC_STATIC_ARRAY_LENGTH(columns); i++) {
     KalRunTimeMean(run, columns[i], &mean, &error);
     PetscCall(PetscSNPrintf(one, sizeof one, " %s=%.4f", KalHistoryInfos[columns[i]].name, (double)mean));

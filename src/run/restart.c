@@ -347,6 +347,19 @@ static PetscErrorCode ReadHistory(KalRun run, KalSnapshot snapshot)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Cycles are counted, not times: with other times the run would go on somewhere else. */
+static PetscErrorCode CheckTimes(KalRun run)
+{
+  PetscReal theirs, mine;
+
+  PetscFunctionBeginUser;
+  if (!run->timed || !run->cycle || run->cycle > run->cycles) PetscFunctionReturn(PETSC_SUCCESS);
+  theirs = run->history[KAL_HISTORY_MODEL_TIME][run->cycle - 1];
+  PetscCall(KalObservationsGetTime(run->observations, run->cycle - 1, &mine));
+  PetscCheck(theirs == mine, run->comm, PETSC_ERR_ARG_INCOMP, "%s stands at model time %g after cycle %" PetscInt_FMT ", and the observations of that cycle are at %g: leave -observations_interval, -observations_start and -observations_path as they were, and the model's time step, or begin a new run", run->restart, (double)theirs, run->cycle, (double)mine);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The normalization of the inputs, where the snapshot has one. */
 PetscErrorCode KalRunReadNormalization(KalRun run, KalSnapshot snapshot)
 {
@@ -396,6 +409,7 @@ PetscErrorCode KalRunRead(KalRun run)
   PetscCall(KalRunReadArrays(run, snapshot));
   PetscCall(KalAnalysisIsDone(run->analysis, &run->stopped));
   PetscCall(ReadHistory(run, snapshot));
+  PetscCall(CheckTimes(run));
   run->diverged = KalRunHasDiverged(run);
   run->stopped  = (PetscBool)(run->stopped || (run->diverged && run->stopdiverged));
   PetscCall(KalSnapshotReadText(snapshot, "run/result", &run->result, &found));

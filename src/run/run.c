@@ -243,7 +243,7 @@ static PetscErrorCode EnsembleOptions(KalRun run)
 .  -run_evaluate_every <0> - cycles from one score of the mean network on the test set to the next (0: at the end alone)
 .  -run_evaluate_ensemble <true> - score the averaged prediction of the members at the end
 .  -run_survivors <N/2> - members that must survive a cycle, else the run ends with an error
-.  -run_burn_in <0> - model time from 0 that is left out of means over time and of the rank histogram
+.  -run_burn_in <0> - model time after the start that is left out of means over time and of the rank histogram
 .  -run_divergence <3> - a filter has diverged when its errors or innovations are so many times its spread over 20 cycles (0: do not look)
 .  -run_climatology_cycles <10000> - observation times of the free run that climatology, oi and 3dvar know the system by
 .  -run_stop_diverged <false> - end a run whose filter has diverged, with its snapshot
@@ -277,7 +277,7 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscCall(PetscOptionsBoundedInt("-run_evaluate_every", "Cycles from one score on the test set to the next (0: at the end alone)", "KalRunSetFromOptions", run->evaluateevery, &run->evaluateevery, NULL, 0));
   PetscCall(PetscOptionsBool("-run_evaluate_ensemble", "Score the averaged prediction of the members at the end", "KalRunSetFromOptions", run->evaluateensemble, &run->evaluateensemble, NULL));
   PetscCall(PetscOptionsBoundedInt("-run_survivors", "Members that must survive a cycle (0: half of them)", "KalRunSetFromOptions", run->survivors, &run->survivors, NULL, 0));
-  PetscCall(PetscOptionsReal("-run_burn_in", "Model time left out of means over time", "KalRunSetFromOptions", run->burnin, &run->burnin, NULL));
+  PetscCall(PetscOptionsReal("-run_burn_in", "Model time after the start that is left out of means over time", "KalRunSetFromOptions", run->burn, &run->burn, NULL));
   PetscCall(PetscOptionsReal("-run_divergence", "A filter has diverged when its errors are so many times its spread (0: do not look)", "KalRunSetFromOptions", run->divergence, &run->divergence, NULL));
   PetscCall(PetscOptionsInt("-run_climatology_cycles", "Length of the free run that a climatology is taken from", "KalRunSetFromOptions", run->climate, &run->climate, NULL));
   PetscCall(PetscOptionsBool("-run_stop_diverged", "End a run whose filter has diverged", "KalRunSetFromOptions", run->stopdiverged, &run->stopdiverged, NULL));

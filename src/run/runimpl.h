@@ -24,6 +24,7 @@ typedef enum {
   /* of a run in time */
   KAL_HISTORY_MODEL_TIME,
   KAL_HISTORY_OBSERVATIONS,
+  KAL_HISTORY_LEFT_OUT,
   KAL_HISTORY_RMSE_FORECAST,
   KAL_HISTORY_RMSE_ANALYSIS,
   KAL_HISTORY_SPREAD_FORECAST,
@@ -76,7 +77,8 @@ struct _p_KalRun {
   PetscErrorCode error;           /* of the options, where a dry run goes on to find more */
   PetscInt       progress;        /* -1: where standard error is a terminal */
   PetscReal      initialspread;
-  PetscReal      burnin, divergence; /* model time left out of the means; errors this many times the spread */
+  PetscReal      burn, burnin; /* model time after the start that is left out of the means; the time that this is */
+  PetscReal      divergence;   /* errors this many times the spread */
   PetscBool      stopdiverged;
   char           snapshotpath[PETSC_MAX_PATH_LEN], restart[PETSC_MAX_PATH_LEN], initial[PETSC_MAX_PATH_LEN];
   /* what is run */

@@ -37,7 +37,8 @@ static PetscErrorCode SetUpModel(KalRun run, PetscInt inputs, PetscInt outputs)
 /* A model in time stands before its observations, which need to know its state and its step. */
 static PetscErrorCode SetUpInTime(KalRun run)
 {
-  PetscInt inputs, outputs, last;
+  PetscInt  inputs, outputs, last;
+  PetscReal start;
 
   PetscFunctionBeginUser;
   PetscCall(SetUpModel(run, 0, 0));
@@ -45,6 +46,8 @@ static PetscErrorCode SetUpInTime(KalRun run)
   run->outputs = outputs;
   PetscCall(KalObservationsGetLast(run->observations, &last));
   run->cycles = PetscMin(run->cycles, last);
+  PetscCall(KalObservationsGetTime(run->observations, -1, &start));
+  run->burnin = start + run->burn;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -57,6 +60,21 @@ static PetscErrorCode JoinModelAndData(KalRun run)
   PetscCall(KalObservationsSetOutputs(run->observations, run->outputs));
   PetscCall(KalModelGetPrecision(run->model, &precision));
   PetscCall(KalObservationsSetPrecision(run->observations, precision));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Observations without an operator of their own need a model that observes itself, and a localization needs to know where they are. */
+static PetscErrorCode CheckOperator(KalRun run)
+{
+  KalModelOps *ops;
+  KalBatch     batch;
+
+  PetscFunctionBeginUser;
+  if (!run->timed) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalModelGetOps(run->model, &ops));
+  PetscCall(KalObservationsNext(run->observations, 0, &batch));
+  PetscCheck(batch.linear || ops->observe, run->comm, PETSC_ERR_ARG_INCOMP, "-observations_operator model: this -model_type does not observe itself; leave it out, or name a file with an operator");
+  PetscCheck(batch.linear || batch.location || !run->needs.locations, run->comm, PETSC_ERR_ARG_INCOMP, "Localization needs to know where the observations are: the model observes itself, and the observations have no locations");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -75,6 +93,7 @@ static PetscErrorCode SetUpAnalysis(KalRun run)
   PetscCall(KalAnalysisSetUp(run->analysis));
   PetscCall(KalAnalysisGetNeeds(run->analysis, &run->needs));
   PetscCheck(!run->needs.timed || run->timed, run->comm, PETSC_ERR_ARG_INCOMP, "The method works on observations in time, not on a data set: -observations_type twin or series");
+  PetscCheck(!run->needs.generated || !run->timed, run->comm, PETSC_ERR_ARG_INCOMP, "The method generates its members about a mean, and observations in time need members that are kept: take a filter");
   PetscCheck(run->needs.copies <= KAL_RUN_COPIES, run->comm, PETSC_ERR_SUP, "The method keeps %" PetscInt_FMT " copies of the ensemble; at most %d are provided for", run->needs.copies, KAL_RUN_COPIES);
   PetscCall(KalModelGetOps(run->model, &ops));
   PetscCheck(!run->needs.locations || ops->locate, run->comm, PETSC_ERR_ARG_INCOMP, "The method needs locations of the state's entries, which this -model_type does not have");
@@ -106,7 +125,6 @@ static PetscErrorCode TakeTime(KalRun run)
   PetscBool truth;
 
   PetscFunctionBeginUser;
-  PetscCheck(!run->needs.generated, run->comm, PETSC_ERR_ARG_INCOMP, "The method generates its members about a mean, and observations in time need members that are kept: take a filter");
   PetscCall(PetscCalloc1(run->N + 1, &run->ranks));
   PetscCall(KalObservationsHasTruth(run->observations, &truth));
   if (truth) PetscCall(KalRunTruthCreate(run));
@@ -145,8 +163,9 @@ static PetscErrorCode CheckOptions(KalRun run)
 {
   PetscFunctionBeginUser;
   PetscCheck(run->initialspread >= 0.0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_initial_spread %g: must not be negative", (double)run->initialspread);
-  PetscCheck(run->burnin >= 0.0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_burn_in %g: must not be negative", (double)run->burnin);
+  PetscCheck(run->burn >= 0.0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_burn_in %g: must not be negative", (double)run->burn);
   PetscCheck(run->divergence == 0.0 || run->divergence >= 1.0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_divergence %g: must be at least 1, or 0 not to look", (double)run->divergence);
+  PetscCheck(!run->timed || !run->evaluateevery, run->comm, PETSC_ERR_ARG_INCOMP, "-run_evaluate_every %" PetscInt_FMT " scores a network on a data set; a run in time is scored in every cycle, leave it out", run->evaluateevery);
   PetscCheck(!run->initial[0] || !run->restart[0], run->comm, PETSC_ERR_ARG_INCOMP, "-ensemble_initial begins a run, -restart goes on with one: give one of them");
   PetscCall(KalOptionsRefuseUnknown(run->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -171,6 +190,7 @@ static PetscErrorCode DryRun(KalRun run)
   if (model) run->n = 1; /* the method's own options can be looked at all the same */
   analysis = SetUpAnalysis(run);
   if (!data && !analysis) analysis = KalAnalysisCheck(run->analysis, run->observations);
+  if (!data && !model && !analysis) analysis = CheckOperator(run);
   options = CheckOptions(run);
   path    = CheckSnapshotPath(run);
   if (!run->error && !model && !analysis) beginning = KalRunCheckBeginning(run);
@@ -216,6 +236,7 @@ PetscErrorCode KalRunSetUp(KalRun run)
   }
   PetscCall(SetUpAnalysis(run));
   PetscCall(KalAnalysisCheck(run->analysis, run->observations));
+  PetscCall(CheckOperator(run));
   PetscCall(CheckOptions(run));
   PetscCall(CheckSnapshotPath(run));
   PetscCall(KalRunHeader(run));

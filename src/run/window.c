@@ -98,6 +98,9 @@ static PetscErrorCode Locate(KalRun run, KalBatch *batch)
     }
   }
   PetscCall(KalModelLocate(run->model, batch->samples, run->entry, run->location, run->kind));
+  for (i = 0; batch->kind && i < batch->samples; i++) {
+    if (run->kind[i] >= 0) run->kind[i] = batch->kind[i]; /* as the file says, but an entry without a place stays so */
+  }
   batch->location = run->location;
   batch->kind     = run->kind;
   PetscFunctionReturn(PETSC_SUCCESS);

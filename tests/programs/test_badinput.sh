@@ -219,7 +219,7 @@ bad "no snapshot kept" "of -snapshot_keep 0" -snapshot_keep 0 -snapshot_path run
 
 # Memory: one rank alone finds that there is none, so exit codes are not looked at but on one rank.
 # shellcheck disable=SC2086
-ASAN_OPTIONS="$ASAN_OPTIONS:allocator_may_return_null=1" expect_fail "out of memory in KalEnsembleSetUp: use fewer members" timeout 60 "$kalmia" $base $data $layers -analysis_type haber -ensemble_size 2000000000
+ASAN_OPTIONS="$ASAN_OPTIONS:allocator_may_return_null=1" expect_fail "out of memory in KalEnsemble" timeout 60 "$kalmia" $base $data $layers -analysis_type haber -ensemble_size 2000000000
 
 # What a run begins from
 bad "no initial members" "none.h5" -ensemble_initial none.h5

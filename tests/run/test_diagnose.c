@@ -164,33 +164,59 @@ static void test_time_mean(void **state)
   run.burnin = 2.0 * CYCLES;
   KalRunTimeMean(&run, KAL_HISTORY_RMSE_ANALYSIS, &mean, &error);
   KalAssert(isnan(mean) && isnan(error));
+
+  run.burnin = 500.0;
+  x[600] = x[700]                     = NAN; /* a cycle without observations has no innovation, but every one has an error */
+  run.history[KAL_HISTORY_INNOVATION] = x;
+  KalRunTimeMean(&run, KAL_HISTORY_INNOVATION, &mean, NULL);
+  sum = 0.0;
+  for (int k = 500; k < CYCLES; k++) sum += isnan(x[k]) ? 0.0 : x[k];
+  KalAssertNear(mean, sum / (CYCLES - 502), 1e-12);
+  KalRunTimeMean(&run, KAL_HISTORY_RMSE_ANALYSIS, &mean, &error);
+  KalAssert(isnan(mean));
 }
 
 static void test_divergence(void **state)
 {
-  double           rmse[60], spread[60], innovation[60];
+  double           rmse[60], spread[60], innovation[60], observations[60], rejected[60];
   struct _p_KalRun run = {.divergence = 3.0, .N = 10, .truth = (KalEnsemble)rmse, .cycle = 60};
 
   (void)state;
   for (int k = 0; k < 60; k++) {
-    rmse[k]       = 1.0;
-    spread[k]     = 0.5;
-    innovation[k] = 1.5;
+    rmse[k]         = 1.0;
+    spread[k]       = 0.5;
+    innovation[k]   = 1.5;
+    observations[k] = 40.0;
+    rejected[k]     = 1.0;
   }
   run.history[KAL_HISTORY_RMSE_ANALYSIS]   = rmse;
   run.history[KAL_HISTORY_SPREAD_ANALYSIS] = spread;
   run.history[KAL_HISTORY_INNOVATION]      = innovation;
+  run.history[KAL_HISTORY_OBSERVATIONS]    = observations;
+  run.history[KAL_HISTORY_LEFT_OUT]        = rejected;
   KalAssert(!KalRunHasDiverged(&run));
   for (int k = 45; k < 60; k++) rmse[k] = 1.8; /* 3.3 times the spread over the last 20 */
   KalAssert(KalRunHasDiverged(&run));
   run.truth = NULL;
   KalAssert(!KalRunHasDiverged(&run));
-  for (int k = 40; k < 60; k++) innovation[k] = 9.1;
+  innovation[50] = NAN; /* a cycle without observations hides nothing */
+  for (int k = 40; k < 60; k++) innovation[k] = isnan(innovation[k]) ? NAN : 9.1;
+  KalAssert(KalRunHasDiverged(&run));
+  run.N = 1; /* a method with a covariance of its own */
+  KalAssert(KalRunHasDiverged(&run));
+  run.N = 10;
+  for (int k = 40; k < 60; k++) innovation[k] = NAN;
+  KalAssert(!KalRunHasDiverged(&run));
+  for (int k = 40; k < 60; k++) rejected[k] = 21.0; /* a background check that leaves out most of what is observed */
   KalAssert(KalRunHasDiverged(&run));
   run.divergence = 0.0;
   KalAssert(!KalRunHasDiverged(&run));
   run.divergence = 3.0;
   run.cycle      = 19;
+  KalAssert(!KalRunHasDiverged(&run));
+  spread[18] = INFINITY; /* no need to wait */
+  KalAssert(KalRunHasDiverged(&run));
+  run.cycle = 0;
   KalAssert(!KalRunHasDiverged(&run));
 }
 
