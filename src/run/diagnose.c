@@ -189,6 +189,20 @@ PetscBool KalRunHasDiverged(KalRun run)
 }
 
 /*
+  KalRunOutliers - How often the truth lay outside the forecast members: the ends of the rank histogram, 2/(N + 1) where members and truth are alike
+
+  Not Collective. NaN where no rank was counted.
+*/
+PetscReal KalRunOutliers(KalRun run)
+{
+  PetscReal all = 0.0;
+  PetscInt  k;
+
+  for (k = 0; k <= run->N; k++) all += run->ranks[k];
+  return all > 0.0 ? (run->ranks[0] + run->ranks[run->N]) / all : NAN;
+}
+
+/*
   KalRunTimeMean - Mean of a column of the history over the cycles after the burn-in, with its standard error
 
   Not Collective. The error is that of batch means: as many batches as the root of the number of cycles, so that it holds for

@@ -152,6 +152,8 @@ static PetscErrorCode TimeResult(KalRun run, size_t size, char *text)
     PetscCall(PetscSNPrintf(one, sizeof one, " rmse_analysis_error=%.4f", (double)error));
     PetscCall(PetscStrlcat(text, one, size));
   }
+  PetscCall(PetscSNPrintf(one, sizeof one, " outliers=%.4f", (double)KalRunOutliers(run)));
+  PetscCall(PetscStrlcat(text, one, size));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

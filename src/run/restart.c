@@ -167,12 +167,27 @@ static PetscErrorCode WriteNormalization(KalRun run, KalSnapshot snapshot)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The observations of the last cycle; earlier ones of a twin follow from seed and cycle. */
+static PetscErrorCode WriteObserved(KalRun run, KalSnapshot snapshot)
+{
+  const KalBatch  *batch = &run->observed;
+  const KalDataset value = {.name = "observations/value", .meaning = "observed values of the last cycle", .units = "1", .type = KAL_TYPE_REAL, .ndims = 1, .size = {batch->samples}, .dimension = {"observation"}, .data = (void *)batch->target};
+  const KalDataset error = {.name = "observations/error", .meaning = "standard deviations of their errors; 1 where these are correlated", .units = "1", .type = KAL_TYPE_REAL, .ndims = 1, .size = {batch->samples}, .dimension = {"observation"}, .data = (void *)batch->error};
+
+  PetscFunctionBeginUser;
+  if (!batch->samples) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalSnapshotWriteArray(snapshot, &value));
+  PetscCall(KalSnapshotWriteArray(snapshot, &error));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The truth, and the histogram that is summed up on the way. */
 static PetscErrorCode WriteTime(KalRun run, KalSnapshot snapshot)
 {
   const KalDataset ranks = {.name = "run/rank_histogram", .meaning = "how often the truth lay above so many forecast members, after the burn-in", .units = "1", .type = KAL_TYPE_REAL, .ndims = 1, .size = {run->N + 1}, .dimension = {"rank"}, .data = run->ranks};
 
   PetscFunctionBeginUser;
+  PetscCall(WriteObserved(run, snapshot));
   if (!run->truth) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KalSnapshotWriteArray(snapshot, &ranks));
   PetscCall(KalSnapshotWriteMembers(snapshot, "truth/members", "truth of the twin experiment at the time of the last observations", run->truth));

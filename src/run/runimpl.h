@@ -96,6 +96,7 @@ struct _p_KalRun {
   PetscBool           timed;
   KalEnsemble         truth;    /* of a twin experiment: one member, NULL where there is none */
   PetscReal          *ranks;    /* N + 1 counts of the rank histogram */
+  KalBatch            observed; /* the observations of the last cycle, before whitening; no samples before the first */
   PetscScalar        *target;   /* work: `roomed` observations, what is observed of the truth or whitened values; */
   PetscInt           *entry;    /* the entry that each sees; */
   PetscReal          *location; /* where that is, */
@@ -153,6 +154,7 @@ PETSC_INTERN PetscErrorCode KalRunClimatology(KalRun);
 PETSC_INTERN PetscErrorCode KalRunDiagnose(KalRun, KalEnsemble, const KalStatus *, KalDiagnosis *);
 PETSC_INTERN PetscErrorCode KalRunCountRanks(KalRun, PetscReal time);
 PETSC_INTERN PetscBool      KalRunHasDiverged(KalRun);
+PETSC_INTERN PetscReal      KalRunOutliers(KalRun);
 PETSC_INTERN void           KalRunTimeMean(KalRun, KalHistoryColumn, PetscReal *mean, PetscReal *error);
 
 PETSC_INTERN PetscErrorCode KalRunEvaluate(KalRun, const KalAsk *, const KalBatch *, KalEnsemble *predictions);

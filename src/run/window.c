@@ -117,6 +117,7 @@ PetscErrorCode KalRunWindow(KalRun run, KalBatch *batch)
   PetscCall(KalObservationsNext(run->observations, run->cycle, batch));
   PetscCall(Room(run, batch->samples));
   if (run->truth) PetscCall(ObserveTruth(run, batch));
+  run->observed = *batch; /* as it is observed: what comes lasts until the next window */
   if (batch->root) {
     PetscCall(PetscArraycpy(run->target, batch->target, batch->samples));
     PetscCall(KalObservationsWhitenColumn(batch, run->target));

@@ -3,6 +3,7 @@
 # localization and inflation pairwise; what a snapshot keeps; what a filter that diverges says.
 # shellcheck source=tests/programs/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+need_python
 
 common="-observations_type twin -run_monitor_every 0 -run_seed 4 -run_cycles 9"
 l63="-model_type lorenz63 -observations_interval 0.25 -observations_noise 2"
@@ -78,6 +79,7 @@ done
 check "every case ends with other members" [ "$(printf '%s\n' "${results[@]}" | sort -u | wc -l)" = ${#cases[@]} ]
 
 check "the snapshot is whole" "$KALMIA_BIN/kalmia-inspect" r.h5 --verify
+check "and holds what was observed" "$PYTHON" -c 'import h5py; f = h5py.File("r.h5"); assert f["observations/value"].shape == f["observations/error"].shape == (40,) and (f["observations/error"][:] == 1).all()'
 read -ra options <<<"$l96 $common"
 run 1 "$KALMIA_BIN/kalmia" "${options[@]}" -analysis_type etkf -ensemble_size 3 -run_cycles 2000 -snapshot_path d.h5 -run_stop_diverged >out
 check "a filter that diverges is said" grep -q 'the filter has diverged' out

@@ -117,6 +117,7 @@ static void test_scores(void **state)
     KalCall(KalRunCountRanks(&run, 2.0)); /* not yet */
     KalCall(KalRunCountRanks(&run, 2.5));
     for (int k = 0; k <= MEMBERS; k++) KalAssertNear(run.ranks[k], e.ranks[k], 0.0);
+    KalAssertNear(KalRunOutliers(&run), (e.ranks[0] + e.ranks[MEMBERS]) / ENTRIES, 1e-15);
     DestroyRun(&run);
   }
 }
