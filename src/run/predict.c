@@ -20,12 +20,12 @@ static PetscErrorCode MustHaveInt(KalRun run, KalSnapshot snapshot, const char *
 static PetscErrorCode LoadLoss(KalRun run, KalSnapshot snapshot)
 {
   PetscReal gamma = 1.0;
-  PetscInt  labels;
+  PetscInt  labels, ndims;
   PetscBool found, squared, entropy, timed;
   char     *loss;
 
   PetscFunctionBeginUser;
-  PetscCall(KalSnapshotGetSize(snapshot, "history/model_time", NULL, NULL, &timed));
+  PetscCall(KalSnapshotGetSize(snapshot, "history/model_time", &ndims, NULL, &timed));
   PetscCheck(!timed, run->comm, PETSC_ERR_ARG_INCOMP, "%s is of a run in time, which has no inputs to predict for; predictions are made with a model that was trained on a data set", run->restart);
   PetscCall(KalSnapshotReadText(snapshot, "observations/loss", &loss, &found));
   PetscCall(PetscStrcmp(found ? loss : "", KalLossTypes[KAL_LOSS_SQUARED], &squared));
