@@ -78,6 +78,8 @@ for case in "${cases[@]}"; do
 done
 check "every case ends with other members" [ "$(printf '%s\n' "${results[@]}" | sort -u | wc -l)" = ${#cases[@]} ]
 
+make_data classes classes.h5
+expect_fail "of a run in time" run 2 "$KALMIA_BIN/kalmia-predict" r.h5 classes.h5
 check "the snapshot is whole" "$KALMIA_BIN/kalmia-inspect" r.h5 --verify
 check "and holds what was observed" "$PYTHON" -c 'import h5py; f = h5py.File("r.h5"); assert f["observations/value"].shape == f["observations/error"].shape == (40,) and (f["observations/error"][:] == 1).all()'
 read -ra options <<<"$l96 $common"
