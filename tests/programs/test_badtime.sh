@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# labels: long
 # Bad input of runs in time is refused with one message, on one rank and on three, in a run and in a dry one; what the background check
 # leaves out is counted.
 # shellcheck source=tests/programs/common.sh
