@@ -25,7 +25,7 @@ printf '%5s %10s %10s %10s %10s %11s  %s\n' ranks forecast observe analysis cycl
 base=
 for ranks in "$@"; do
   log=$(mpiexec -n "$ranks" "$kalmia" -model_type lorenz96 -lorenz96_size "$size" -lorenz96_variance 1 -observations_type twin -observations_stride 10 -observations_noise 1 \
-    -ensemble_size 64 -analysis_type letkf -letkf_batch 6 -localization_type gaspari-cohn -localization_radius 20 -inflation_factor 1.05 -run_cycles "$cycles" -run_monitor_every 1 </dev/null)
+    -ensemble_size 64 -analysis_type letkf -letkf_batch 6 -localization_type gaspari-cohn -localization_radius 100 -inflation_factor 1.05 -run_cycles "$cycles" -run_monitor_every 1 </dev/null)
   line=$(grep "^cycle *$cycles " <<<"$log" | sed 's/.*  s \([^ ]*\).*/\1/')
   sum=$(sed -n 's/^result:.* checksum=//p' <<<"$log")
   IFS=+ read -r forecast observe analysis <<<"$line"
