@@ -5,6 +5,18 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 need_python
 
+"$PYTHON" -c '
+import h5py, numpy
+r = numpy.random.default_rng(1)
+with h5py.File("linear.h5", "w") as f:
+    f["M"] = 0.98 * numpy.linalg.qr(r.standard_normal((37, 37)))[0]
+    f["noise_root"] = 0.1 * numpy.eye(37)
+    f["coordinates"] = numpy.arange(37.0)[:, None]
+time = numpy.repeat([1.0, 2.0, 4.0, 7.0, 8.0, 9.0], [6, 7, 9, 12, 13, 14])
+with h5py.File("series.h5", "w") as f:
+    f["time"], f["value"], f["error"] = time, r.standard_normal(time.size), numpy.full(time.size, 0.3)
+    f["entry"] = numpy.concatenate([numpy.sort(r.choice(37, k, replace=False)) for k in (6, 7, 9, 12, 13, 14)]).astype("i4")
+' || exit 1
 common="-observations_type twin -run_monitor_every 0 -run_seed 4 -run_cycles 9"
 l63="-model_type lorenz63 -observations_interval 0.25 -observations_noise 2"
 l96="-model_type lorenz96 -observations_interval 0.05 -observations_noise 1"
@@ -44,6 +56,12 @@ cases=(
    $l96 -analysis_type 3dvar -ensemble_size 1 -run_climatology_cycles 500"
   "oi, lorenz63
    $l63 -analysis_type oi -ensemble_size 1 -run_climatology_cycles 500"
+  "etkf, linear with noise, prior anomalies
+   -model_type linear -linear_path linear.h5 -analysis_type etkf -ensemble_size 11 -inflation_factor 1.05 -inflation_on prior-anomalies"
+  "climatology, lorenz63
+   $l63 -analysis_type climatology -ensemble_size 1 -run_climatology_cycles 300"
+  "letkf, linear, a series with few times
+   -model_type linear -linear_path linear.h5 -observations_type series -observations_path series.h5 -analysis_type letkf -ensemble_size 11 -localization_type gaspari-cohn -localization_radius 4"
   "extkf, lorenz96
    $l96 -analysis_type extkf -ensemble_size 1 -extkf_inflation 10"
 )
@@ -56,7 +74,7 @@ fi
 results=()
 for case in "${cases[@]}"; do
   name=${case%%$'\n'*}
-  read -ra options <<<"${case#*$'\n'} $common"
+  read -ra options <<<"$common ${case#*$'\n'}"
   first=
   for ranks in $counts; do
     run $ranks "$KALMIA_BIN/kalmia" "${options[@]}" >out 2>err || grep 'kalmia' err
