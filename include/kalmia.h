@@ -9,5 +9,6 @@
 #include <kalmia/analysis.h>
 #include <kalmia/snapshot.h>
 #include <kalmia/run.h>
+#include <kalmia/bench.h>
 
 #endif

@@ -46,6 +46,7 @@ PETSC_EXTERN PetscErrorCode KalEnsembleCreate(MPI_Comm, KalEnsemble *);
 PETSC_EXTERN PetscErrorCode KalEnsembleSetSizes(KalEnsemble, PetscInt, PetscInt);
 PETSC_EXTERN PetscErrorCode KalEnsembleSetRowGroup(KalEnsemble, PetscInt);
 PETSC_EXTERN PetscErrorCode KalEnsembleSetBlockRows(KalEnsemble, PetscInt);
+PETSC_EXTERN PetscErrorCode KalEnsembleSetGram(KalEnsemble, PetscBool);
 PETSC_EXTERN PetscErrorCode KalEnsembleSetExchange(KalEnsemble, KalExchange);
 PETSC_EXTERN PetscErrorCode KalEnsembleSetFromOptions(KalEnsemble);
 PETSC_EXTERN PetscErrorCode KalEnsembleSetUp(KalEnsemble);

@@ -27,6 +27,7 @@ typedef struct {
   PetscInt           outputs; /* numbers a sample's prediction has */
   PetscInt           epoch;   /* passes over the training set before this batch */
   KalPrecision       precision;
+  PetscInt64         stamp;  /* another for each batch that is made; 0: nothing may be kept from one call with it to the next */
   const void        *input;  /* float or double (precision), inputs x samples, a sample contiguous */
   const PetscScalar *target; /* outputs x samples: values, or one-hot rows; NULL where the data have none */
   const PetscInt    *label;  /* samples class labels, or NULL for a regression */

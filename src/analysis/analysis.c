@@ -565,6 +565,7 @@ PetscErrorCode KalAnalysisDestroy(KalAnalysis *analysis)
   if ((*analysis)->ops.destroy) PetscCall((*analysis)->ops.destroy(*analysis));
   PetscCall(KSPDestroy(&(*analysis)->ksp));
   PetscCall(KalSolverReset(*analysis));
+  PetscCall(KalTransformDestroy(&(*analysis)->transform));
   PetscCallMPI(MPI_Comm_free(&(*analysis)->comm));
   PetscCall(PetscFree(*analysis));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -4,6 +4,9 @@
 
 #include <kalmia/analysis.h>
 
+#include <ensemble/events.h>
+#include <ensemble/panels.h>
+#include <ensemble/wider.h>
 #include <petscblaslapack.h>
 
 typedef enum {
@@ -15,6 +18,31 @@ typedef enum {
 
 #define KAL_MOST_COPIES 2
 #define KAL_MOST_SYSTEM 10000 /* unknowns of a system that is formed, and members of N x N weights */
+
+/* What KalTransformRows() multiplies by, and its work: T in panels of columns, rows of X in panels of rows. */
+typedef struct {
+  const KalPanels     *kernels;
+  const KalPanelWidth *width;
+  KalPrecision         precision;
+  PetscInt             N, height, rows; /* of X, at once */
+  PetscScalar         *T, *X, *panels;
+  float               *Tsingle, *Xsingle, *product, *panelssingle; /* X and Xsingle lie in the memory of panels */
+  PetscReal           *mean;
+  PetscBool           *base; /* whether a member starts from itself, not from the mean */
+} KalTransform;
+
+/* Work of products A'B of N columns each. */
+typedef struct {
+  const KalPanels     *kernels;
+  const KalPanelWidth *width;
+  PetscInt             N, high;      /* N in whole panels */
+  PetscScalar         *panels;       /* memory of what follows: */
+  PetscScalar         *left, *right; /* some rows of A and B, in panels */
+  PetscReal           *product;      /* high x high */
+} KalGram;
+PETSC_INTERN PetscErrorCode KalGramCreate(PetscInt N, KalGram *);
+PETSC_INTERN PetscErrorCode KalGramTake(KalGram *, PetscInt rows, const PetscScalar *A, const PetscScalar *B);
+PETSC_INTERN PetscErrorCode KalGramDestroy(KalGram *);
 
 struct _p_KalAnalysis {
   MPI_Comm          comm;
@@ -41,6 +69,8 @@ struct _p_KalAnalysis {
   KalNeeds          needs;
   KalAnalysisReport report;
 
+  KalPrecision  precision; /* of the transform's increments */
+  KalTransform  transform;
   KalSpace      space;
   PetscBool     uniform;   /* all ranks run the same BLAS kernels: they may solve in lockstep */
   KSP           ksp;       /* kept for its options between cycles */
@@ -95,7 +125,10 @@ PETSC_INTERN PetscErrorCode KalInverseRoot(KalAnalysis, PetscInt N, const PetscR
 PETSC_INTERN PetscErrorCode KalTransformRecover(KalAnalysis, PetscInt cycle, const KalStatus *, PetscInt active, PetscReal *T);
 PETSC_INTERN PetscErrorCode KalTransformCenter(PetscInt N, const KalStatus *, PetscInt active, PetscReal *T);
 PETSC_INTERN PetscErrorCode KalTransformInflate(PetscInt N, PetscReal factor, const KalStatus *, PetscInt active, PetscReal *T);
-PETSC_INTERN PetscErrorCode KalTransformRows(PetscInt rows, PetscInt N, PetscScalar *work, const PetscReal *T, PetscScalar *x, PetscInt ld);
+PETSC_INTERN PetscErrorCode KalTransformSetFromOptions(KalAnalysis, KalOptionItems);
+PETSC_INTERN PetscErrorCode KalTransformSet(KalAnalysis, PetscInt N, const KalStatus *, const PetscReal *T);
+PETSC_INTERN PetscErrorCode KalTransformRows(KalAnalysis, PetscInt rows, const KalStatus *, const PetscScalar *from, PetscInt ldfrom, PetscScalar *x, PetscInt ld);
+PETSC_INTERN PetscErrorCode KalTransformDestroy(KalTransform *);
 
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_EKI(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_ETKI(KalAnalysis);

@@ -11,6 +11,7 @@ PetscErrorCode KalFilterSetFromOptions(KalAnalysis analysis, KalOptionItems Pets
 
   PetscFunctionBeginUser;
   PetscCall(KalInflationSetFromOptions(analysis, &filter->inflation, PetscOptionsObject));
+  PetscCall(KalTransformSetFromOptions(analysis, PetscOptionsObject));
   PetscCall(PetscOptionsBool("-analysis_rotate", "Random mean-preserving rotation of the anomalies after the analysis", "KalFilter", filter->rotate, &filter->rotate, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -125,6 +126,7 @@ static PetscErrorCode Assemble(KalAnalysis analysis, KalFilter *filter, PetscRea
   }
   PetscCall(KalTransformRecover(analysis, filter->cycle, filter->status, filter->active, filter->T));
   for (j = 0; !analysis->uniform && j < N; j++) PetscCallMPI(MPI_Bcast(filter->T + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalTransformSet(analysis, N, filter->status, filter->T));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -225,17 +227,14 @@ static PetscErrorCode Rows(KalAnalysis analysis, const KalRows *rows)
 
   PetscFunctionBeginUser;
   if (!filter->observed && filter->active == analysis->N) PetscFunctionReturn(PETSC_SUCCESS);
-  if (!filter->work) {
+  if (!filter->moments) {
     PetscCall(KalEnsembleGetBlocks(analysis->ensemble, &most, NULL));
-    PetscCall(PetscMalloc2((size_t)most * analysis->N, &filter->work, 4 * (size_t)most, &filter->moments));
+    PetscCall(PetscMalloc2((filter->inflation.rtps != 0.0 ? (size_t)most * analysis->N : 1), &filter->work, 4 * (size_t)most, &filter->moments));
   }
-  for (j = 0; j < analysis->N; j++) { /* a failed member may hold anything */
-    PetscScalar *w = filter->work + (size_t)j * rows->count;
-
-    if (filter->status[j] == KAL_MEMBER_OK) PetscCall(PetscArraycpy(w, rows->x[0] + (size_t)j * rows->ld[0], rows->count));
-    else PetscCall(PetscArrayzero(w, rows->count));
+  for (j = 0; filter->inflation.rtps != 0.0 && j < analysis->N; j++) { /* the forecast, whose spread is looked back at */
+    if (filter->status[j] == KAL_MEMBER_OK) PetscCall(PetscArraycpy(filter->work + (size_t)j * rows->count, rows->x[0] + (size_t)j * rows->ld[0], rows->count));
   }
-  PetscCall(KalTransformRows(rows->count, analysis->N, filter->work, filter->T, rows->x[0], rows->ld[0]));
+  PetscCall(KalTransformRows(analysis, rows->count, filter->status, rows->x[0], rows->ld[0], rows->x[0], rows->ld[0]));
   if (!filter->observed) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KalInflationSpread(&filter->inflation, rows->count, analysis->N, filter->status, filter->active, filter->work, rows->count, rows->x[0], rows->ld[0], filter->moments));
   PetscCall(KalInflationAdd(analysis, &filter->inflation, filter->cycle, rows, filter->moments));

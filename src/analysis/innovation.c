@@ -7,6 +7,8 @@
 
 #include <petscblaslapack.h>
 
+#define KAL_RUNNING 32 /* sums that go side by side */
+
 /* Where each sum stands in the array that is summed over blocks; -1 where it is not taken. */
 typedef struct {
   PetscInt diagonal, d, scalars, misfit, gram, cross, perturbed, count;
@@ -20,7 +22,7 @@ typedef struct {
   PetscBool      residuals, keep; /* take R; leave A where the predictions were */
   KalLayout      at;
   PetscScalar   *anomalies, *residual, *members, *noise; /* work of a block */
-  PetscReal     *full;                                   /* N x N, before it is packed */
+  KalGram        gram;                                   /* of a block, before it is packed */
 } KalPass;
 
 static PetscInt Take(PetscInt *count, PetscBool wanted, PetscInt numbers)
@@ -48,30 +50,51 @@ static PetscErrorCode Perturb(const KalPass *pass, PetscInt first, PetscInt coun
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Adds the lower triangle of A'A to a packed one. */
-static PetscErrorCode AddGram(const KalPass *pass, PetscBLASInt rows, PetscBLASInt N, PetscReal *packed)
+/* The lower triangle of A'A, packed column by column. */
+static PetscErrorCode PutGram(KalPass *pass, PetscInt rows, PetscReal *packed)
 {
-  const PetscReal one = 1.0, zero = 0.0;
-  PetscInt        j;
+  const KalGram *gram = &pass->gram;
 
   PetscFunctionBeginUser;
-  PetscCallBLAS("BLASsyrk", BLASsyrk_("L", "T", &N, &rows, &one, pass->anomalies, &rows, &zero, pass->full, &N));
-  for (j = 0; j < N; j++) {
-    PetscCall(PetscArraycpy(packed, pass->full + (size_t)j * N + j, N - j));
-    packed += N - j;
+  PetscCall(KalGramTake(&pass->gram, rows, pass->anomalies, pass->anomalies));
+  for (PetscInt j = 0; j < gram->N; j++) {
+    PetscCall(PetscArraycpy(packed, gram->product + (size_t)j * gram->high + j, gram->N - j));
+    packed += gram->N - j;
   }
-  PetscCall(PetscLogFlops((PetscLogDouble)rows * N * (N + 1)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode AddCross(const KalPass *pass, PetscBLASInt rows, PetscBLASInt N, const PetscScalar *right, PetscReal *sum)
+static PetscErrorCode PutCross(KalPass *pass, PetscInt rows, const PetscScalar *right, PetscReal *sum)
 {
-  const PetscReal one = 1.0, zero = 0.0;
+  const KalGram *gram = &pass->gram;
 
   PetscFunctionBeginUser;
-  PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &N, &N, &rows, &one, pass->anomalies, &rows, right, &rows, &zero, sum, &N));
-  PetscCall(PetscLogFlops(2.0 * rows * N * N));
+  PetscCall(KalGramTake(&pass->gram, rows, pass->anomalies, right));
+  for (PetscInt j = 0; j < gram->N; j++) PetscCall(PetscArraycpy(sum + (size_t)j * gram->N, gram->product + (size_t)j * gram->high, gram->N));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* a'a and a'r of some columns, in running sums that vectorize. */
+KAL_WIDER static void ColumnSums(PetscInt rows, PetscInt N, const PetscScalar *a, const PetscScalar *r, PetscReal *restrict aa, PetscReal *restrict ar)
+{
+  for (PetscInt j = 0; j < N; j++, a += rows) {
+    PetscReal s[2][KAL_RUNNING] = {{0.0}};
+    PetscInt  i, l;
+
+    for (i = 0; i + KAL_RUNNING <= rows; i += KAL_RUNNING) {
+      for (l = 0; l < KAL_RUNNING; l++) s[0][l] += a[i + l] * a[i + l];
+      for (l = 0; l < KAL_RUNNING; l++) s[1][l] += a[i + l] * r[i + l];
+    }
+    for (l = 0; i + l < rows; l++) {
+      s[0][l] += a[i + l] * a[i + l];
+      s[1][l] += a[i + l] * r[i + l];
+    }
+    aa[j] = ar[j] = 0.0;
+    for (l = 0; l < KAL_RUNNING; l++) {
+      aa[j] += s[0][l];
+      ar[j] += s[1][l];
+    }
+  }
 }
 
 static PetscErrorCode VectorSums(const KalPass *pass, PetscInt rows, PetscReal loss, PetscInt rejected, PetscReal *sums)
@@ -80,17 +103,7 @@ static PetscErrorCode VectorSums(const KalPass *pass, PetscInt rows, PetscReal l
   PetscInt       i, j;
 
   PetscFunctionBeginUser;
-  for (j = 0; j < N; j++) {
-    const PetscScalar *a  = pass->anomalies + (size_t)j * rows;
-    PetscReal          aa = 0.0, ar = 0.0;
-
-    for (i = 0; i < rows; i++) {
-      aa += a[i] * a[i];
-      ar += a[i] * pass->residual[i];
-    }
-    sums[pass->at.diagonal + j] = aa;
-    sums[pass->at.d + j]        = ar;
-  }
+  ColumnSums(rows, N, pass->anomalies, pass->residual, sums + pass->at.diagonal, sums + pass->at.d);
   sums[pass->at.scalars] = loss;
   for (i = 0; i < rows; i++) sums[pass->at.scalars + 1] += pass->residual[i] * pass->residual[i];
   sums[pass->at.scalars + 2] = (PetscReal)rejected;
@@ -105,22 +118,23 @@ static PetscErrorCode VectorSums(const KalPass *pass, PetscInt rows, PetscReal l
 
 static PetscErrorCode VisitRows(void *ctx, const KalRows *rows, PetscReal *sums)
 {
-  KalPass       *pass = (KalPass *)ctx;
-  KalInnovation *in   = pass->innovation;
-  PetscBLASInt   N, count;
+  KalPass       *pass  = (KalPass *)ctx;
+  KalInnovation *in    = pass->innovation;
   KalWhitening   white = {.rows = rows, .members = in->N, .center = pass->center, .status = in->status, .active = in->active, .scale = in->scale, .anomalies = pass->anomalies, .residual = pass->residual, .residuals = pass->residuals ? pass->members : NULL};
 
   PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(in->N, &N));
-  PetscCall(PetscBLASIntCast(rows->count, &count));
+  PetscCall(KalEventBegin(KAL_EVENT_WHITEN));
   PetscCall(KalObservationsWhiten(pass->told->observations, pass->told->batch, &white));
-  PetscCall(VectorSums(pass, count, white.loss, white.rejected, sums));
-  if (pass->at.gram >= 0) PetscCall(AddGram(pass, count, N, sums + pass->at.gram));
-  if (pass->at.cross >= 0) PetscCall(AddCross(pass, count, N, pass->members, sums + pass->at.cross));
+  PetscCall(VectorSums(pass, rows->count, white.loss, white.rejected, sums));
+  PetscCall(KalEventEnd(KAL_EVENT_WHITEN));
+  PetscCall(KalEventBegin(KAL_EVENT_GRAM));
+  if (pass->at.gram >= 0) PetscCall(PutGram(pass, rows->count, sums + pass->at.gram));
+  if (pass->at.cross >= 0) PetscCall(PutCross(pass, rows->count, pass->members, sums + pass->at.cross));
   if (pass->at.perturbed >= 0) {
-    PetscCall(Perturb(pass, rows->first, count, pass->noise));
-    PetscCall(AddCross(pass, count, N, pass->noise, sums + pass->at.perturbed));
+    PetscCall(Perturb(pass, rows->first, rows->count, pass->noise));
+    PetscCall(PutCross(pass, rows->count, pass->noise, sums + pass->at.perturbed));
   }
+  PetscCall(KalEventEnd(KAL_EVENT_GRAM));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -155,7 +169,7 @@ static PetscErrorCode PassCreate(KalPass *pass)
   PetscCall(PetscMalloc2(size, &pass->anomalies, rows, &pass->residual));
   PetscCall(PetscMalloc1(size, &pass->members));
   if (pass->at.perturbed >= 0) PetscCall(PetscMalloc1(size, &pass->noise));
-  if (pass->at.gram >= 0) PetscCall(PetscMalloc1((size_t)in->N * in->N, &pass->full));
+  if (pass->at.gram >= 0 || pass->at.cross >= 0 || pass->at.perturbed >= 0) PetscCall(KalGramCreate(in->N, &pass->gram));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -165,7 +179,7 @@ static PetscErrorCode PassDestroy(KalPass *pass)
   PetscCall(PetscFree2(pass->anomalies, pass->residual));
   PetscCall(PetscFree(pass->members));
   PetscCall(PetscFree(pass->noise));
-  PetscCall(PetscFree(pass->full));
+  PetscCall(KalGramDestroy(&pass->gram));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

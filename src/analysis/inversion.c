@@ -48,6 +48,7 @@ PetscErrorCode KalInversionSetFromOptions(KalAnalysis analysis, KalOptionItems P
   PetscCall(PetscOptionsReal(Option(inv, "step_total"), "Stop when the steps, counted in epochs, sum up to this (0: never)", NULL, inv->total, &inv->total, NULL));
   PetscCall(PetscOptionsReal(Option(inv, "inflation"), "Multiplies the anomalies after the analysis", NULL, inv->inflation, &inv->inflation, NULL));
   PetscCall(PetscOptionsReal(Option(inv, "inflation_additive"), "Spread of additive inflation after the analysis, times the prior's", NULL, inv->additive, &inv->additive, NULL));
+  PetscCall(KalTransformSetFromOptions(analysis, PetscOptionsObject));
   inv->target = (KalTarget)target;
   inv->rule   = (KalStepRule)rule;
   PetscCall(SetMomentumAndRedraw(inv, PetscOptionsObject));
@@ -181,6 +182,7 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   PetscCall(inv->weights(analysis, told, &in, step, inv->T));
   PetscCall(KalTransformInflate(in.N, inv->inflation, told->status, in.active, inv->T));
   PetscCall(KalTransformRecover(analysis, told->cycle, told->status, in.active, inv->T));
+  PetscCall(KalTransformSet(analysis, in.N, told->status, inv->T));
   PetscCall(PetscArraycpy(inv->status, told->status, in.N));
   inv->active = in.active;
   inv->state[KAL_STATE_TIME] += step / analysis->perepoch;
@@ -194,8 +196,8 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Copies the rows that the transform starts from: the members, or their extrapolation; failed members as zeros. */
-static PetscErrorCode StartRows(const KalAnalysis analysis, const KalRows *rows, PetscScalar *work)
+/* The rows that the transform starts from where there is momentum: the members' extrapolation; their present rows become the past. */
+static PetscErrorCode Extrapolate(const KalAnalysis analysis, const KalRows *rows, PetscScalar *work)
 {
   const KalInversion *inv    = (const KalInversion *)analysis->data;
   const PetscReal     factor = inv->state[KAL_STATE_FACTOR];
@@ -203,17 +205,13 @@ static PetscErrorCode StartRows(const KalAnalysis analysis, const KalRows *rows,
 
   PetscFunctionBeginUser;
   for (j = 0; j < analysis->N; j++) {
-    PetscScalar *w = work + (size_t)j * rows->count, *x = rows->x[0] + (size_t)j * rows->ld[0];
+    PetscScalar *w = work + (size_t)j * rows->count, *x = rows->x[0] + (size_t)j * rows->ld[0], *previous = rows->x[1] + (size_t)j * rows->ld[1];
 
-    if (inv->status[j] != KAL_MEMBER_OK) PetscCall(PetscArrayzero(w, rows->count));
-    else if (analysis->copies) {
-      PetscScalar *previous = rows->x[1] + (size_t)j * rows->ld[1];
-
-      for (i = 0; i < rows->count; i++) {
-        w[i]        = factor == 0.0 ? x[i] : x[i] + factor * (x[i] - previous[i]);
-        previous[i] = x[i];
-      }
-    } else PetscCall(PetscArraycpy(w, x, rows->count));
+    if (inv->status[j] != KAL_MEMBER_OK) continue;
+    for (i = 0; i < rows->count; i++) {
+      w[i]        = factor == 0.0 ? x[i] : x[i] + factor * (x[i] - previous[i]);
+      previous[i] = x[i];
+    }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -249,12 +247,12 @@ static PetscErrorCode Rows(KalAnalysis analysis, const KalRows *rows)
   PetscInt      most, j;
 
   PetscFunctionBeginUser;
-  if (!inv->work) {
+  if (!inv->noise) {
     PetscCall(KalEnsembleGetBlocks(analysis->ensemble, &most, NULL));
-    PetscCall(PetscMalloc2((size_t)most * analysis->N, &inv->work, 2 * (size_t)most, &inv->noise));
+    PetscCall(PetscMalloc2((analysis->copies ? (size_t)most * analysis->N : 1), &inv->work, 2 * (size_t)most, &inv->noise));
   }
-  PetscCall(StartRows(analysis, rows, inv->work));
-  PetscCall(KalTransformRows(rows->count, analysis->N, inv->work, inv->T, rows->x[0], rows->ld[0]));
+  if (analysis->copies) PetscCall(Extrapolate(analysis, rows, inv->work));
+  PetscCall(KalTransformRows(analysis, rows->count, inv->status, analysis->copies ? inv->work : rows->x[0], analysis->copies ? rows->count : rows->ld[0], rows->x[0], rows->ld[0]));
   if (inv->additive > 0.0) PetscCall(Inflate(analysis, rows));
   for (j = 0; analysis->copies && j < analysis->N; j++) { /* a redrawn member has no past */
     if (inv->status[j] != KAL_MEMBER_OK) PetscCall(PetscArraycpy(rows->x[1] + (size_t)j * rows->ld[1], rows->x[0] + (size_t)j * rows->ld[0], rows->count));

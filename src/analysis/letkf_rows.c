@@ -325,17 +325,10 @@ static PetscErrorCode AnalysePatch(KalLETKF *letkf, PetscReal keep, const KalPat
 static PetscErrorCode TransformPatch(KalAnalysis analysis, const KalRows *rows, const KalPatch *patch)
 {
   const KalFilter *filter = (const KalFilter *)analysis->data;
-  PetscScalar     *x      = rows->x[0] + (patch->first - rows->first), *work;
-  PetscInt         j;
+  PetscScalar     *x      = rows->x[0] + (patch->first - rows->first);
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1((size_t)patch->count * analysis->N, &work));
-  for (j = 0; j < analysis->N; j++) {
-    if (filter->status[j] == KAL_MEMBER_OK) PetscCall(PetscArraycpy(work + (size_t)j * patch->count, x + (size_t)j * rows->ld[0], patch->count));
-    else PetscCall(PetscArrayzero(work + (size_t)j * patch->count, patch->count));
-  }
-  PetscCall(KalTransformRows(patch->count, analysis->N, work, filter->T, x, rows->ld[0]));
-  PetscCall(PetscFree(work));
+  PetscCall(KalTransformRows(analysis, patch->count, filter->status, x, rows->ld[0], x, rows->ld[0]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -7,13 +7,6 @@
 
 #include "analysisimpl.h"
 
-/* Compiled for wider vectors too, chosen as the program starts. The bits are the same, since the build contracts no multiply-adds. */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__gnu_linux__)
-#define KAL_WIDER __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define KAL_WIDER
-#endif
-
 /* Running sums, and poles, that go side by side. */
 #define KAL_LANES 8
 

@@ -59,11 +59,10 @@ static PetscErrorCode VisitApply(void *ctx, const KalRows *rows)
   PetscInt            j;
 
   PetscFunctionBeginUser;
-  for (j = 0; j < N; j++) {
+  for (j = 0; apply->analysed && inflation->rtps != 0.0 && j < N; j++) { /* the forecast, whose spread is looked back at */
     if (apply->status[j] == KAL_MEMBER_OK) PetscCall(PetscArraycpy(work + (size_t)j * rows->count, rows->x[0] + (size_t)j * rows->ld[0], rows->count));
-    else PetscCall(PetscArrayzero(work + (size_t)j * rows->count, rows->count));
   }
-  PetscCall(KalTransformRows(rows->count, N, work, apply->T, rows->x[0], rows->ld[0]));
+  PetscCall(KalTransformRows(apply->analysis, rows->count, apply->status, rows->x[0], rows->ld[0], rows->x[0], rows->ld[0]));
   if (!apply->analysed) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KalInflationSpread(inflation, rows->count, N, apply->status, apply->active, work, rows->count, rows->x[0], rows->ld[0], apply->smoother->moments));
   PetscCall(KalInflationAdd(apply->analysis, inflation, apply->smoother->cycle, rows, apply->smoother->moments));
@@ -76,9 +75,10 @@ static PetscErrorCode Apply(KalApply *apply, KalEnsemble ensemble)
   PetscInt     rows;
 
   PetscFunctionBeginUser;
-  if (!smoother->work) {
+  PetscCall(KalTransformSet(apply->analysis, apply->analysis->N, apply->status, apply->T));
+  if (!smoother->moments) {
     PetscCall(KalEnsembleGetBlocks(ensemble, &rows, NULL));
-    PetscCall(PetscMalloc2((size_t)rows * apply->analysis->N, &smoother->work, 4 * (size_t)rows, &smoother->moments));
+    PetscCall(PetscMalloc2((smoother->inflation.rtps != 0.0 ? (size_t)rows * apply->analysis->N : 1), &smoother->work, 4 * (size_t)rows, &smoother->moments));
   }
   PetscCall(KalEnsembleMapRows(1, &ensemble, VisitApply, apply));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -248,6 +248,7 @@ PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, Pet
   Mat            A;
 
   PetscFunctionBeginUser;
+  PetscCall(KalEventBegin(KAL_EVENT_SOLVE));
   PetscCall(PetscArrayzero(x, numbers));
   if (space == KAL_SPACE_MATRIXFREE) {
     PetscCall(KalEnsembleGetBlocks(rows, &block, NULL));
@@ -258,6 +259,7 @@ PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, Pet
     PetscCall(SolveColumns(analysis, A, size, columns, b, x)); /* collective inside: never on one rank alone */
     PetscCall(MatDestroy(&A));
     PetscCall(PetscFree2(op.work, op.block));
+    PetscCall(KalEventEnd(KAL_EVENT_SOLVE));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   if (analysis->uniform || analysis->rank == 0) error = SolveAssembled(analysis, size, matrix, shift, columns, b, x);
@@ -268,6 +270,7 @@ PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, Pet
     for (at = 0; !bad && at < numbers; at += 1 << 28) PetscCallMPI(MPI_Bcast(x + at, (PetscMPIInt)PetscMin(numbers - at, (size_t)1 << 28), MPI_DOUBLE, 0, analysis->comm));
   }
   PetscCall(error);
+  PetscCall(KalEventEnd(KAL_EVENT_SOLVE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -311,6 +314,7 @@ PetscErrorCode KalEigen(KalAnalysis analysis, PetscInt N, const PetscReal *S, Pe
   PetscInt     j;
 
   PetscFunctionBeginUser;
+  PetscCall(KalEventBegin(KAL_EVENT_SOLVE));
   PetscCall(PetscBLASIntCast(N, &n));
   if (analysis->uniform || analysis->rank == 0) {
     PetscCall(ReserveEigen(analysis, n));
@@ -325,6 +329,7 @@ PetscErrorCode KalEigen(KalAnalysis analysis, PetscInt N, const PetscReal *S, Pe
     PetscCallMPI(MPI_Bcast(&info, 1, MPI_INT, 0, analysis->comm));
   }
   PetscCheck(!info, analysis->comm, PETSC_ERR_LIB, "LAPACK's dsyevd did not diagonalize the %" PetscInt_FMT " x %" PetscInt_FMT " Gram matrix: info = %d; its entries are not finite, or the BLAS is faulty", N, N, (int)info);
+  PetscCall(KalEventEnd(KAL_EVENT_SOLVE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -5,9 +5,11 @@
 
 const char *const KalExchanges[] = {"auto", "shared", "messages", "KalExchange", "KAL_EXCHANGE_", NULL};
 
-/* A block of rows is meant to stay in the second-level cache beside what it is turned into. */
-#define KAL_BLOCK_BYTES (1 << 21)
+/* A block of rows is meant to stay in the second-level cache with all that is done to it. */
+#define KAL_BLOCK_BYTES (1 << 19)
 #define KAL_BLOCK_MOST  4096
+#define KAL_BLOCK_LEAST 64
+#define KAL_BLOCK_GRAM  1024 /* an N x N product of fewer rows takes less time than adding it to others */
 
 /*@
    KalEnsembleCreate - Makes an ensemble without sizes
@@ -25,6 +27,7 @@ PetscErrorCode KalEnsembleCreate(MPI_Comm comm, KalEnsemble *ensemble)
   KalEnsemble e;
 
   PetscFunctionBeginUser;
+  PetscCall(KalEventsRegister());
   PetscCall(PetscNew(&e));
   PetscCallMPI(MPI_Comm_dup(comm, &e->comm));
   PetscCallMPI(MPI_Comm_rank(e->comm, &e->rank));
@@ -33,6 +36,7 @@ PetscErrorCode KalEnsembleCreate(MPI_Comm comm, KalEnsemble *ensemble)
   e->window = MPI_WIN_NULL;
   e->access = MPI_WIN_NULL;
   e->group  = 1;
+  e->least  = KAL_BLOCK_LEAST;
   e->factor = 1.0;
   *ensemble = e;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -100,6 +104,25 @@ PetscErrorCode KalEnsembleSetBlockRows(KalEnsemble ensemble, PetscInt rows)
 }
 
 /*@
+   KalEnsembleSetGram - Says that an ensemble's rows are multiplied into N x N sums, for which blocks have more rows
+
+   Logically Collective
+
+   Input Parameters:
++  ensemble - the ensemble, not set up yet
+-  gram - whether they are
+
+.seealso: KalEnsembleSumRows()
+@*/
+PetscErrorCode KalEnsembleSetGram(KalEnsemble ensemble, PetscBool gram)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(!ensemble->setup, ensemble->comm, PETSC_ERR_ORDER, "What an ensemble's rows are for is said before KalEnsembleSetUp()");
+  ensemble->least = gram ? KAL_BLOCK_GRAM : KAL_BLOCK_LEAST;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
    KalEnsembleSetExchange - Chooses how rows are brought together
 
    Logically Collective
@@ -155,7 +178,7 @@ static PetscInt RoundUp(PetscInt value, PetscInt unit)
 static void ChooseBlocks(KalEnsemble e)
 {
   const PetscInt groups = (e->n + e->group - 1) / e->group;
-  PetscInt       rows   = e->wanted ? PetscMin(e->wanted, e->n) : PetscMax(64, PetscMin(KAL_BLOCK_MOST, (PetscInt)(KAL_BLOCK_BYTES / sizeof(PetscScalar)) / e->N));
+  PetscInt       rows   = e->wanted ? PetscMin(e->wanted, e->n) : PetscMax(e->least, PetscMin(KAL_BLOCK_MOST, (PetscInt)(KAL_BLOCK_BYTES / sizeof(PetscScalar)) / e->N));
   PetscInt       blocks = (e->n + rows - 1) / rows;
 
   if (!e->wanted && blocks > 2) blocks = blocks <= 8 ? RoundUp(blocks, 2) : RoundUp(blocks, 4);
@@ -260,6 +283,7 @@ PetscErrorCode KalEnsembleDuplicate(KalEnsemble ensemble, KalEnsemble *duplicate
   (*duplicate)->N        = ensemble->N;
   (*duplicate)->group    = ensemble->group;
   (*duplicate)->wanted   = ensemble->wanted;
+  (*duplicate)->least    = ensemble->least;
   (*duplicate)->exchange = ensemble->exchange;
   (*duplicate)->remote   = ensemble->remote;
   PetscCall(KalEnsembleSetUp(*duplicate));

@@ -4,6 +4,8 @@
 
 #include <kalmia/ensemble.h>
 
+#include <ensemble/events.h>
+
 typedef enum {
   KAL_KIND_STORED,
   KAL_KIND_GAUSSIAN,
@@ -27,6 +29,7 @@ struct _p_KalEnsemble {
   PetscInt    first, last;   /* local members */
   PetscInt    group;         /* rows that must stay together in a block */
   PetscInt    wanted;        /* rows in a block by option, or 0 */
+  PetscInt    least;         /* rows in a block at least, where they are not by option */
   PetscInt    rows, nblocks; /* canonical blocks: from n, N and the options alone */
 
   /* stored */

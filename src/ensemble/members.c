@@ -1,6 +1,8 @@
 /* Members as whole columns: those that lie in memory, and those that are generated where they are needed. */
 #include "ensembleimpl.h"
 
+#include <ensemble/wider.h>
+
 /* Draws made at once while a member is generated; they stay in the first-level cache. */
 #define KAL_DRAWS 2048
 
@@ -153,23 +155,34 @@ PetscErrorCode KalEnsembleSetFactor(KalEnsemble ensemble, PetscReal factor)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode GenerateGaussian(KalEnsemble e, PetscInt member, PetscScalar *x)
+/* x = center + factor deviation z */
+KAL_WIDER static void Scatter(PetscInt count, const PetscScalar *center, PetscReal factor, const PetscReal *deviation, const float *z, PetscScalar *restrict x)
 {
-  const PetscReal factor = e->antithetic && member % 2 ? -e->factor : e->factor;
-  KalKey          key    = e->key;
-  float           z[KAL_DRAWS];
-  PetscInt        i, j, count;
+  for (PetscInt j = 0; j < count; j++) x[j] = center[j] + factor * deviation[j] * (PetscReal)z[j];
+}
+
+/* Some consecutive members, a piece of all of them after the other, so that mean and deviation are read once. */
+static PetscErrorCode GenerateGaussian(KalEnsemble e, PetscInt first, PetscInt members, PetscScalar *const x[])
+{
+  KalKey key = e->key;
+  float  z[KAL_DRAWS];
 
   PetscFunctionBeginUser;
-  if (e->centered && member == e->N - 1) {
-    PetscCall(PetscArraycpy(x, e->center, e->n));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  key.member = e->antithetic ? member / 2 : member;
-  for (i = 0; i < e->n; i += KAL_DRAWS) {
-    count = PetscMin(KAL_DRAWS, e->n - i);
-    PetscCall(KalDrawNormalSingle(key, i, count, z));
-    for (j = 0; j < count; j++) x[i + j] = e->center[i + j] + factor * e->deviation[i + j] * (PetscReal)z[j];
+  for (PetscInt i = 0; i < e->n; i += KAL_DRAWS) {
+    const PetscInt count = PetscMin(KAL_DRAWS, e->n - i);
+
+    for (PetscInt k = 0; k < members; k++) {
+      const PetscInt  member = first + k;
+      const PetscReal factor = e->antithetic && member % 2 ? -e->factor : e->factor;
+
+      if (e->centered && member == e->N - 1) {
+        PetscCall(PetscArraycpy(x[k] + i, e->center + i, count));
+        continue;
+      }
+      key.member = e->antithetic ? member / 2 : member;
+      PetscCall(KalDrawNormalSingle(key, i, count, z));
+      Scatter(count, e->center + i, factor, e->deviation + i, z, x[k] + i);
+    }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -197,7 +210,7 @@ PetscErrorCode KalEnsembleGenerate_Private(KalEnsemble e, PetscInt member, Petsc
   PetscFunctionBeginUser;
   switch (e->kind) {
   case KAL_KIND_GAUSSIAN:
-    PetscCall(GenerateGaussian(e, member, x));
+    PetscCall(GenerateGaussian(e, member, 1, &x));
     break;
   case KAL_KIND_LINE:
     for (i = 0; i < e->n; i++) x[i] = e->center[i] + e->steps[member] * e->direction[i];
@@ -274,13 +287,16 @@ PetscErrorCode KalEnsembleGetColumns(KalEnsemble ensemble, PetscInt first, Petsc
   PetscFunctionBeginUser;
   PetscCheck(count >= 0 && first >= e->first && first + count <= e->last, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Members %" PetscInt_FMT " to %" PetscInt_FMT " are not all on this rank, which holds %" PetscInt_FMT " to %" PetscInt_FMT, first, first + count - 1, e->first, e->last - 1);
   PetscCall(KalEnsembleReserve_Private(e, count, e->kind == KAL_KIND_STORED ? 0 : (size_t)count * e->n));
+  PetscCall(KalEventBegin(KAL_EVENT_DRAW));
   for (k = 0; k < count; k++) {
     if (e->kind == KAL_KIND_STORED) e->pointers[k] = e->local + (size_t)(first + k - e->first) * e->n;
     else {
       e->pointers[k] = e->scratch + (size_t)k * e->n;
-      PetscCall(KalEnsembleGenerate_Private(e, first + k, e->pointers[k]));
+      if (e->kind != KAL_KIND_GAUSSIAN) PetscCall(KalEnsembleGenerate_Private(e, first + k, e->pointers[k]));
     }
   }
+  if (e->kind == KAL_KIND_GAUSSIAN) PetscCall(GenerateGaussian(e, first, count, e->pointers));
+  PetscCall(KalEventEnd(KAL_EVENT_DRAW));
   columns->first  = first;
   columns->count  = count;
   columns->total  = e->N;

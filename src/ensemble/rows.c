@@ -48,6 +48,18 @@ static PetscErrorCode Describe(const KalStream *stream, PetscInt block, KalRows 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Nobody works on rows before all members are written, and nobody on members before all rows are. */
+static PetscErrorCode SyncAll(const KalStream *stream)
+{
+  PetscInt e;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEventBegin(KAL_EVENT_EXCHANGE));
+  for (e = 0; e < stream->k; e++) PetscCall(KalEnsembleSync_Private(stream->ensemble[e]));
+  PetscCall(KalEventEnd(KAL_EVENT_EXCHANGE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode StreamInPlace(const KalStream *stream)
 {
   KalEnsemble first = stream->ensemble[0];
@@ -55,7 +67,7 @@ static PetscErrorCode StreamInPlace(const KalStream *stream)
   PetscInt    e, block, last = KalShare(first->nblocks, first->rank + 1, first->size);
 
   PetscFunctionBeginUser;
-  for (e = 0; e < stream->k; e++) PetscCall(KalEnsembleSync_Private(stream->ensemble[e]));
+  PetscCall(SyncAll(stream));
   for (block = KalShare(first->nblocks, first->rank, first->size); block < last; block++) {
     PetscCall(Describe(stream, block, &rows));
     for (e = 0; e < stream->k; e++) {
@@ -64,7 +76,7 @@ static PetscErrorCode StreamInPlace(const KalStream *stream)
     }
     PetscCall(Visit(stream, &rows));
   }
-  for (e = 0; e < stream->k; e++) PetscCall(KalEnsembleSync_Private(stream->ensemble[e]));
+  PetscCall(SyncAll(stream));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -94,6 +106,18 @@ static PetscBool RoundBlock(KalEnsemble ensemble, PetscInt owner, PetscInt round
   return (PetscBool)(*block < KalShare(ensemble->nblocks, owner + 1, ensemble->size));
 }
 
+/* This rank's own members of its own block need no message. */
+static PetscErrorCode CopyOwn(KalEnsemble ensemble, PetscInt row, PetscInt count, PetscBool back, PetscScalar *buffer)
+{
+  PetscFunctionBeginUser;
+  for (PetscInt j = 0; j < ensemble->last - ensemble->first; j++) {
+    PetscScalar *member = ensemble->local + (size_t)j * ensemble->n + row, *at = buffer + (size_t)j * count;
+
+    PetscCall(PetscArraycpy(back ? member : at, back ? at : member, count));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Moves this rank's members of the round's blocks: to their owners, or back from them. */
 static PetscErrorCode MoveLocal(const KalStream *stream, PetscInt round, PetscBool back, MPI_Request *request, PetscMPIInt *requests)
 {
@@ -104,7 +128,7 @@ static PetscErrorCode MoveLocal(const KalStream *stream, PetscInt round, PetscBo
 
   PetscFunctionBeginUser;
   for (owner = 0; owner < first->size; owner++) {
-    if (!RoundBlock(first, owner, round, &block)) continue;
+    if (owner == first->rank || !RoundBlock(first, owner, round, &block)) continue;
     PetscCall(KalEnsembleBlock_Private(first, block, &row, &count));
     for (e = 0; e < stream->k; e++) {
       KalEnsemble ensemble = stream->ensemble[e];
@@ -137,6 +161,10 @@ static PetscErrorCode MoveBlock(const KalStream *stream, PetscInt round, PetscBo
       PetscScalar   *at = transit->buffer[e] + (size_t)begin * count;
 
       if (!members) continue;
+      if (rank == first->rank) {
+        PetscCall(CopyOwn(ensemble, row, count, back, at));
+        continue;
+      }
       PetscCall(PetscMPIIntCast((PetscInt64)members * count, &length));
       if (back) PetscCallMPI(MPI_Isend(at, length, MPI_DOUBLE, rank, (int)(KAL_ROWS_ENSEMBLES + e), ensemble->comm, &request[(*requests)++]));
       else PetscCallMPI(MPI_Irecv(at, length, MPI_DOUBLE, rank, (int)e, ensemble->comm, &request[(*requests)++]));
@@ -192,6 +220,7 @@ static PetscErrorCode StreamMessages(const KalStream *stream)
   for (rank = 0; rank < first->size; rank++) rounds = PetscMax(rounds, KalShare(first->nblocks, rank + 1, first->size) - KalShare(first->nblocks, rank, first->size));
   PetscCall(TransitCreate(stream, &transit[0]));
   PetscCall(TransitCreate(stream, &transit[1]));
+  PetscCall(KalEventBegin(KAL_EVENT_EXCHANGE));
   if (rounds) PetscCall(Depart(stream, 0, &transit[0]));
   for (round = 0; round < rounds; round++) {
     KalTransit *now = &transit[round % 2];
@@ -206,12 +235,15 @@ static PetscErrorCode StreamMessages(const KalStream *stream)
         rows.x[e]  = now->buffer[e];
         rows.ld[e] = rows.count;
       }
+      PetscCall(KalEventEnd(KAL_EVENT_EXCHANGE));
       PetscCall(Visit(stream, &rows));
+      PetscCall(KalEventBegin(KAL_EVENT_EXCHANGE));
     }
     if (stream->write) PetscCall(MoveBlock(stream, round, PETSC_TRUE, now, now->out, &now->nout));
   }
   PetscCall(TransitDestroy(stream, &transit[0]));
   PetscCall(TransitDestroy(stream, &transit[1]));
+  PetscCall(KalEventEnd(KAL_EVENT_EXCHANGE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -278,9 +310,13 @@ static PetscErrorCode VisitSum(void *ctx, const KalRows *rows)
   PetscReal  *leaf    = NULL;
 
   PetscFunctionBeginUser;
+  PetscCall(KalEventBegin(KAL_EVENT_SUM));
   PetscCall(KalTreeLeaf(&summing->tree, &leaf));
+  PetscCall(KalEventEnd(KAL_EVENT_SUM));
   PetscCall(summing->sum(summing->ctx, rows, leaf));
+  PetscCall(KalEventBegin(KAL_EVENT_SUM));
   PetscCall(KalTreeAdd(&summing->tree));
+  PetscCall(KalEventEnd(KAL_EVENT_SUM));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -309,6 +345,8 @@ PetscErrorCode KalEnsembleSumRows(PetscInt k, KalEnsemble ensembles[], KalRowsSu
   PetscFunctionBeginUser;
   PetscCall(KalTreeBegin(&summing.tree, ensembles[0]->comm, ensembles[0]->nblocks, count));
   PetscCall(Stream(&stream));
+  PetscCall(KalEventBegin(KAL_EVENT_SUM));
   PetscCall(KalTreeEnd(&summing.tree, sums));
+  PetscCall(KalEventEnd(KAL_EVENT_SUM));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -1,7 +1,10 @@
 /* Means, spread, combinations and digests: small results of large arrays, the same bits on any layout. */
 #include "ensembleimpl.h"
 
-#define KAL_DRAWS 2048
+#include <ensemble/wider.h>
+
+#define KAL_DRAWS           2048
+#define KAL_STATISTICS_ROWS 256 /* of a block that sums are taken of at once */
 
 /* Room for row means and squares, on ranks without a block too. */
 static PetscErrorCode Room(KalEnsemble e)
@@ -13,38 +16,49 @@ static PetscErrorCode Room(KalEnsemble e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Sums of departures from the first column, and of their squares, column by column. */
+KAL_WIDER static void Departures(PetscInt count, PetscInt N, const PetscScalar *x, size_t ld, PetscScalar *restrict sum, PetscReal *restrict square)
+{
+  for (PetscInt i = 0; i < count; i++) sum[i] = square[i] = 0.0;
+  for (PetscInt j = 1; j < N; j++) {
+    const PetscScalar *column = x + (size_t)j * ld;
+
+    for (PetscInt i = 0; i < count; i++) {
+      const PetscScalar d = column[i] - x[i];
+
+      sum[i] += d;
+      square[i] += d * d;
+    }
+  }
+}
+
 /*
-  KalRowStatistics_Private - Takes the row means of a block and the sum of squares about them
+  KalRowStatistics_Private - Takes the row means of a block and the sum of squares about them, in one pass
+
+  Departures are from the first member, which lies as far from the mean as members do: little is lost when the squares are
+  shifted to the mean.
 */
 PetscErrorCode KalRowStatistics_Private(KalEnsemble e, const KalRows *rows, PetscInt which)
 {
   const PetscScalar *x = rows->x[which];
-  const PetscInt     N = rows->members[which], ld = rows->ld[which];
-  PetscScalar       *mean;
-  PetscReal          square[64];
-  PetscInt           i, j, b;
+  const PetscInt     N = rows->members[which];
+  PetscReal          square[KAL_STATISTICS_ROWS], total = 0.0;
 
   PetscFunctionBeginUser;
   PetscCall(Room(e));
-  mean = e->mean + rows->first;
-  PetscCall(PetscArrayzero(mean, rows->count));
-  for (j = 0; j < N; j++) {
-    const PetscScalar *column = x + (size_t)j * ld;
+  for (PetscInt at = 0; at < rows->count; at += KAL_STATISTICS_ROWS) {
+    const PetscInt count = PetscMin(KAL_STATISTICS_ROWS, rows->count - at);
+    PetscScalar   *mean  = e->mean + rows->first + at;
 
-    for (i = 0; i < rows->count; i++) mean[i] += column[i];
-  }
-  for (i = 0; i < rows->count; i++) mean[i] /= N;
-  for (b = 0; b < 64; b++) square[b] = 0.0; /* 64 running sums, added up in order: lets the loop vectorize */
-  for (j = 0; j < N; j++) {
-    const PetscScalar *column = x + (size_t)j * ld;
+    Departures(count, N, x + at, (size_t)rows->ld[which], mean, square);
+    for (PetscInt i = 0; i < count; i++) {
+      const PetscReal shift = mean[i] / N;
 
-    for (i = 0; i + 64 <= rows->count; i += 64) {
-      for (b = 0; b < 64; b++) square[b] += (column[i + b] - mean[i + b]) * (column[i + b] - mean[i + b]);
+      total += PetscMax(0.0, square[i] - shift * mean[i]);
+      mean[i] = x[at + i] + shift;
     }
-    for (b = 0; i + b < rows->count; b++) square[b] += (column[i + b] - mean[i + b]) * (column[i + b] - mean[i + b]);
   }
-  e->squares[rows->index] = 0.0;
-  for (b = 0; b < 64; b++) e->squares[rows->index] += square[b];
+  e->squares[rows->index] = total;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -201,6 +215,12 @@ static PetscErrorCode CombineStored(KalEnsemble e, const PetscReal *c, PetscScal
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* y += weight z */
+KAL_WIDER static void AddDraws(PetscInt count, PetscReal weight, const float *z, PetscScalar *restrict y)
+{
+  for (PetscInt i = 0; i < count; i++) y[i] += weight * (PetscReal)z[i];
+}
+
 /* Sum of coefficient times draws for some entries, members in order: no entry depends on the bounds. */
 static PetscErrorCode CombineDraws(KalEnsemble e, const PetscReal *c, PetscInt first, PetscInt count, PetscScalar *y)
 {
@@ -217,7 +237,7 @@ static PetscErrorCode CombineDraws(KalEnsemble e, const PetscReal *c, PetscInt f
     key.member = e->antithetic ? j / 2 : j;
     if (weight == 0.0) continue;
     PetscCall(KalDrawNormalSingle(key, first, count, z));
-    for (i = 0; i < count; i++) y[i] += weight * (PetscReal)z[i];
+    AddDraws(count, weight, z, y);
   }
   for (i = 0; i < count; i++) y[i] *= e->factor * e->deviation[first + i];
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -249,7 +269,9 @@ PetscErrorCode KalEnsembleCombine(KalEnsemble ensemble, const PetscReal *c, Pets
   if (e->kind == KAL_KIND_STORED) PetscCall(CombineStored(e, c, y));
   else {
     PetscCheck(e->kind == KAL_KIND_GAUSSIAN, e->comm, PETSC_ERR_SUP, "Members of this kind of ensemble are not combined; stored and Gaussian ones are");
+    PetscCall(KalEventBegin(KAL_EVENT_DRAW));
     for (i = FirstRow(e, e->rank); i < last; i += KAL_DRAWS) PetscCall(CombineDraws(e, c, i, PetscMin(KAL_DRAWS, last - i), y + i));
+    PetscCall(KalEventEnd(KAL_EVENT_DRAW));
   }
   PetscCall(KalEnsembleGatherBlocks(e, y));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -10,6 +10,8 @@
 */
 #include "ensembleimpl.h"
 
+#include <ensemble/wider.h>
+
 /* Sums with fewer numbers than this travel whole: latency is all that counts. */
 #define KAL_TREE_SMALL 4096
 
@@ -58,7 +60,7 @@ PetscErrorCode KalTreeLeaf(KalTree *tree, PetscReal **leaf)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void Merge(PetscInt count, PetscReal *left, const PetscReal *right)
+KAL_WIDER static void Merge(PetscInt count, PetscReal *restrict left, const PetscReal *right)
 {
   PetscInt i;
 

@@ -4,6 +4,8 @@
 
 #include <models/modelimpl.h>
 
+#include <ensemble/wider.h>
+
 /*
   Members that are advanced together: entry i of the l-th of them is number i*KAL_LANES + l. No operation goes from lane to
   lane, and empty lanes are worked on too, so a member's bits do not depend on the others.
@@ -12,13 +14,6 @@
 
 /* Numbers of a cache line; work space starts on lines. */
 #define KAL_LINE 8
-
-/* Compiled for wider vectors too, chosen as the program starts. The bits are the same, since the build contracts no multiply-adds. */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__gnu_linux__)
-#define KAL_WIDER __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define KAL_WIDER
-#endif
 
 PETSC_INTERN PetscErrorCode KalDynamicsSetUp_Private(KalModel, PetscInt64 size, PetscReal step);
 PETSC_INTERN PetscErrorCode KalDynamicsCheckReal_Private(KalModel, const char *option, PetscReal value, PetscReal least, PetscBool open);

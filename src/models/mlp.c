@@ -134,7 +134,6 @@ static PetscErrorCode KalModelSetUp_MLP(KalModel model)
   PetscCheck(mlp->layers, model->comm, PETSC_ERR_ARG_WRONGSTATE, "The model mlp has no layers: give -mlp_layers inputs,hidden widths,outputs, as in 784,100,10");
   PetscCall(CheckDataSizes(model, mlp));
   PetscCheck(mlp->scales == 1 || mlp->scales == mlp->layers, model->comm, PETSC_ERR_ARG_SIZ, "-mlp_prior_scales has %" PetscInt_FMT " entries but -mlp_layers makes %" PetscInt_FMT " layers of weights", mlp->scales, mlp->layers);
-  mlp->widest = 0;
   for (PetscInt l = 0; l < mlp->layers; l++) {
     const PetscInt fan_in = mlp->width[l], fan_out = mlp->width[l + 1];
     const char    *scale = mlp->scale[mlp->scales == 1 ? 0 : l];
@@ -146,10 +145,8 @@ static PetscErrorCode KalModelSetUp_MLP(KalModel model)
     PetscCall(PetscBLASIntCast(fan_out, &unused));
     n += ((PetscInt64)fan_in + 1) * fan_out;
     PetscCheck(n <= PETSC_MAX_INT, model->comm, PETSC_ERR_ARG_OUTOFRANGE, "-mlp_layers makes more than %" PetscInt_FMT " weights, the most that this PETSc can count (one with 64-bit indices counts further)", PETSC_MAX_INT);
-    if (l) mlp->widest = PetscMax(mlp->widest, fan_out);
   }
   mlp->offset[mlp->layers] = n;
-  mlp->block               = PetscMin(KAL_MLP_BLOCK_MAX, (KAL_MLP_BLOCK_UNITS - 1) / mlp->width[1] + 1);
   model->inputs            = mlp->width[0];
   model->outputs           = mlp->width[mlp->layers];
   PetscCall(KalModelSetSize(model, (PetscInt)n));
@@ -225,7 +222,7 @@ static PetscErrorCode KalModelMemory_MLP(KalModel model, PetscInt samples, Petsc
   const KalMLP *mlp = (const KalMLP *)model->data;
 
   PetscFunctionBeginUser;
-  *bytes = (PetscReal)KalMLPWork_Private(mlp, samples) * (model->precision == KAL_SINGLE ? sizeof(float) : sizeof(double));
+  *bytes = (PetscReal)KalMLPWork_Private(mlp, model->precision, samples) * (model->precision == KAL_SINGLE ? sizeof(float) : sizeof(double));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -277,9 +274,8 @@ static PetscErrorCode KalModelDestroy_MLP(KalModel model)
 
    heaviside(z) is 1 for z > 0 and 0 for z <= 0; a NaN stays NaN in every activation.
 
-   The forward pass works on canonical blocks of members and samples, whose shapes follow from the layer
-   widths and the batch alone, so that a member's predictions have the same bits whatever columns are
-   given with it. Single precision converts the weights; predictions are handed back in double.
+   Each number of the forward pass is one chain of multiply-adds, whatever the columns and samples are that
+   are given with it, so that a member's predictions have the same bits on any rank. Single precision converts the weights; predictions are handed back in double.
 
    Sources: he - He, Zhang, Ren and Sun, ICCV 2015; xavier - Glorot and Bengio, AISTATS 2010;
    lecun - LeCun, Bottou, Orr and Mueller, Efficient BackProp, 1998.

@@ -1,44 +1,55 @@
 /*
-  The forward pass of the model "mlp", in both precisions.
+  The forward pass of the model "mlp", in both precisions, in packed panels (ensemble/panels.h).
 
-  A member's predictions must have the same bits whatever other columns are given. The bits of a BLAS
-  call follow from its shape, so shapes follow from the layer widths and the batch alone: member m is
-  slot m % block of block m / block, the first layer of a block is one product of full shape whose empty
-  slots are zero, further layers are one product a member, and samples go through in blocks of
-  KAL_MLP_BLOCK_SAMPLES. Activations stand unit by unit, a column of samples each, which makes the bias
-  one number a column and the products tall, as BLAS likes them.
+  Inputs are packed once for a block of samples, in panels of samples; the weights of a member are converted and packed layer by
+  layer, in panels of units. The product of two panels is a piece of the next layer's packed input, biased and activated while it is
+  in the first-level cache. Each number is one chain of multiply-adds, so that a member's predictions have the same bits whatever
+  other members and samples are given.
 */
 #include <models/mlpimpl.h>
 
-#include <petscblaslapack.h>
+#include <ensemble/panels.h>
+#include <ensemble/wider.h>
 #include <stdint.h>
 #include <string.h>
-
-/* PETSc declares BLAS for its own precision only. */
-#if defined(PETSC_BLASLAPACK_CAPS)
-#define KAL_SGEMM SGEMM
-#elif defined(PETSC_BLASLAPACK_UNDERSCORE)
-#define KAL_SGEMM sgemm_
-#else
-#define KAL_SGEMM sgemm
-#endif
-PETSC_EXTERN void KAL_SGEMM(const char *, const char *, const PetscBLASInt *, const PetscBLASInt *, const PetscBLASInt *, const float *, const float *, const PetscBLASInt *, const float *, const PetscBLASInt *, const float *, float *, const PetscBLASInt *);
 
 /* Numbers of a cache line of the smaller type; pieces of the work space start on lines. */
 #define LINE       16
 #define ROUNDED(n) (((PetscInt64)(n) + LINE - 1) / LINE * LINE)
 
-/* Numbers of a member behind its first weights: the first biases and the further layers. */
-static PetscInt64 Rest(const KalMLP *mlp)
+/* Units of a layer with those that fill the last panel. */
+static PetscInt Padded(const KalPanels *kernels, PetscInt units)
 {
-  return mlp->offset[mlp->layers] - (PetscInt64)mlp->width[0] * mlp->width[1];
+  const PetscInt width = KalPanelsChoose(kernels, units)->width;
+
+  return KalPanelCount(units, width) * width;
 }
 
-PetscInt64 KalMLPWork_Private(const KalMLP *mlp, PetscInt samples)
-{
-  const PetscInt64 rows = PetscMin(samples, KAL_MLP_BLOCK_SAMPLES), units = (PetscInt64)mlp->block * mlp->width[1];
+/* Numbers of the pieces of the work space: packed inputs, packed weights of a layer, activations of a layer. */
+typedef struct {
+  PetscInt64 inputs, weights, activations;
+} KalMLPRoom;
 
-  return ROUNDED(units * mlp->width[0]) + ROUNDED(mlp->block * Rest(mlp)) + ROUNDED(units * rows) + 2 * ROUNDED(mlp->widest * rows) + LINE;
+static KalMLPRoom Room(const KalMLP *mlp, KalPrecision precision, PetscInt samples)
+{
+  const KalPanels *kernels = KalPanelsGet();
+  const PetscInt   height = precision == KAL_SINGLE ? kernels->heightsingle : kernels->height, rows = KalPanelCount(PetscMin(samples, KAL_MLP_BLOCK_SAMPLES), height) * height;
+  KalMLPRoom       room = {ROUNDED((PetscInt64)rows * mlp->width[0]), 0, 0};
+
+  for (PetscInt l = 0; l < mlp->layers; l++) {
+    const PetscInt64 units = Padded(kernels, mlp->width[l + 1]);
+
+    room.weights     = PetscMax(room.weights, ROUNDED(units * mlp->width[l]));
+    room.activations = PetscMax(room.activations, ROUNDED(units * rows));
+  }
+  return room;
+}
+
+PetscInt64 KalMLPWork_Private(const KalMLP *mlp, KalPrecision precision, PetscInt samples)
+{
+  const KalMLPRoom room = Room(mlp, precision, samples);
+
+  return room.inputs + room.weights + 2 * room.activations + LINE;
 }
 
 static inline int32_t BitsOf(float x)
@@ -114,31 +125,30 @@ static inline double SigmoidDouble(double x)
   return 1.0 / (1.0 + PetscExpReal(-x));
 }
 
-/* Compiled for wider vectors too, chosen as the program starts. The bits are the same, since the build contracts no multiply-adds. */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__gnu_linux__)
-#define WIDER __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define WIDER
-#endif
-
-#define REAL    float
-#define NAME(x) x##Single
-#define GEMM    KAL_SGEMM
-#define TANH    TanhSingle
-#define SIGMOID SigmoidSingle
+#define REAL        float
+#define NAME(x)     x##Single
+#define PRODUCT     productsingle
+#define HEIGHT      heightsingle
+#define PACKSAMPLES kernels->packsingle
+#define PACKUNITS   kernels->packrounded
+#define TANH        TanhSingle
+#define SIGMOID     SigmoidSingle
 #include <models/mlp_kernels.h>
 
-#define REAL    double
-#define NAME(x) x##Double
-#define GEMM    BLASgemm_
-#define TANH    tanh
-#define SIGMOID SigmoidDouble
+#define REAL        double
+#define NAME(x)     x##Double
+#define PRODUCT     product
+#define HEIGHT      height
+#define PACKSAMPLES kernels->pack
+#define PACKUNITS   kernels->pack
+#define TANH        tanh
+#define SIGMOID     SigmoidDouble
 #include <models/mlp_kernels.h>
 
 PetscErrorCode KalModelObserve_MLP(KalModel model, const KalColumns *parameters, PetscReal stage, const KalColumns *columns, const KalBatch *batch, PetscScalar **y, KalStatus *status)
 {
   KalMLP      *mlp   = (KalMLP *)model->data;
-  const size_t bytes = (size_t)KalMLPWork_Private(mlp, batch->samples) * (model->precision == KAL_SINGLE ? sizeof(float) : sizeof(double));
+  const size_t bytes = (size_t)KalMLPWork_Private(mlp, model->precision, batch->samples) * (model->precision == KAL_SINGLE ? sizeof(float) : sizeof(double));
   double       flops = 0.0;
 
   PetscFunctionBeginUser;
@@ -148,6 +158,7 @@ PetscErrorCode KalModelObserve_MLP(KalModel model, const KalColumns *parameters,
   if (bytes > mlp->work_bytes) {
     PetscCall(PetscFree(mlp->work));
     mlp->work_bytes = 0;
+    mlp->packed     = 0;
     PetscCall(PetscMalloc(bytes, &mlp->work));
     mlp->work_bytes = bytes;
   }

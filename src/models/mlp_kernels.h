@@ -1,10 +1,10 @@
 /*
   The forward pass in one precision. Included by mlp_forward.c once a precision, with REAL, NAME(x),
-  GEMM, TANH and SIGMOID defined; undefines them.
+  PRODUCT, HEIGHT, PACKSAMPLES, PACKUNITS, TANH and SIGMOID defined; undefines them.
 */
 
-/* z = activation(z + bias) on one unit's column of samples. NaN stays NaN. */
-WIDER static void NAME(Activate)(KalActivation activation, PetscInt n, REAL bias, REAL *z)
+/* z = activation(z + bias) on a unit's samples. NaN stays NaN. */
+static inline void NAME(Unit)(KalActivation activation, PetscInt n, REAL bias, REAL *z)
 {
   switch (activation) {
   case KAL_RELU:
@@ -31,76 +31,95 @@ WIDER static void NAME(Activate)(KalActivation activation, PetscInt n, REAL bias
   }
 }
 
-/* c (m x n) = op(a) (m x k) b (k x n), columns contiguous */
-static void NAME(Product)(const char *op, PetscInt m, PetscInt n, PetscInt k, const REAL *a, const REAL *b, REAL *c)
+/* Some units of a panel of samples. */
+KAL_WIDER static void NAME(Activate)(KalActivation activation, PetscInt units, PetscInt n, const PetscScalar *bias, REAL *z)
 {
-  const PetscBLASInt bm = (PetscBLASInt)m, bn = (PetscBLASInt)n, bk = (PetscBLASInt)k, lda = *op == 'T' ? bk : bm;
-  const REAL         one = 1, zero = 0;
-
-  GEMM(op, "N", &bm, &bn, &bk, &one, a, &lda, b, &bk, &zero, c, &bm);
+  for (PetscInt u = 0; u < units; u++) NAME(Unit)
+  (activation, n, (REAL)bias[u], z + (PetscInt64)u * n);
 }
 
-/* The members of a block among the columns, in this precision: first weights side by side, the rest one after the other. */
-WIDER static void NAME(Pack)(const KalMLP *mlp, const KalColumns *columns, PetscInt64 member, REAL *first, REAL *rest)
+/* Columns of numbers in panels of `size` columns; those beyond the last are zeros. */
+static void NAME(PackSamples)(const KalPanels *kernels, PetscInt samples, PetscInt numbers, const REAL *x, REAL *packed)
 {
-  const PetscInt64 nfirst = (PetscInt64)mlp->width[0] * mlp->width[1], nrest = Rest(mlp);
+  const PetscInt height = kernels->HEIGHT;
 
-  for (PetscInt slot = 0; slot < mlp->block; slot++, member++, first += nfirst, rest += nrest) {
-    const PetscInt64 k = member - columns->first;
+  for (PetscInt s = 0; s < samples; s += height, packed += (PetscInt64)height * numbers) {
+    if (samples - s < height) memset(packed, 0, (size_t)height * (size_t)numbers * sizeof *packed);
+    PACKSAMPLES(PetscMin(height, samples - s), numbers, x + (PetscInt64)s * numbers, (size_t)numbers, packed, height);
+  }
+}
 
-    if (k < 0 || k >= columns->count) {
-      memset(first, 0, (size_t)nfirst * sizeof *first);
-    } else {
-      const PetscScalar *x = columns->column[k];
-      for (PetscInt64 i = 0; i < nfirst; i++) first[i] = (REAL)x[i];
-      for (PetscInt64 i = 0; i < nrest; i++) rest[i] = (REAL)x[nfirst + i];
+static void NAME(PackUnits)(const KalPanels *kernels, PetscInt units, PetscInt numbers, PetscInt width, const PetscScalar *x, REAL *packed)
+{
+  for (PetscInt u = 0; u < units; u += width, packed += (PetscInt64)width * numbers) {
+    if (units - u < width) memset(packed, 0, (size_t)width * (size_t)numbers * sizeof *packed);
+    PACKUNITS(PetscMin(width, units - u), numbers, x + (PetscInt64)u * numbers, (size_t)numbers, packed, width);
+  }
+}
+
+/* The outputs of a panel of samples, biased, sample by sample. */
+KAL_WIDER static void NAME(PutOutputs)(PetscInt samples, PetscInt outputs, PetscInt height, const PetscScalar *bias, const REAL *z, PetscScalar *restrict y)
+{
+  for (PetscInt o = 0; o < outputs; o++) {
+    const REAL b = (REAL)bias[o];
+
+    for (PetscInt s = 0; s < samples; s++) y[(PetscInt64)s * outputs + o] = (PetscScalar)(z[(PetscInt64)o * height + s] + b);
+  }
+}
+
+/* One layer of a member on packed samples `in`: packed samples `out`, activated; `units` with padding apart in a panel. */
+static void NAME(Layer)(const KalMLP *mlp, PetscInt l, const KalPanels *kernels, PetscInt panels, const PetscScalar *x, REAL *weights, const REAL *in, PetscInt64 panelin, REAL *out)
+{
+  const PetscInt       numbers = mlp->width[l], units = mlp->width[l + 1], height = kernels->HEIGHT;
+  const KalPanelWidth *kernel   = KalPanelsChoose(kernels, units);
+  const PetscInt64     panelout = (PetscInt64)height * Padded(kernels, units);
+  const PetscScalar   *bias     = x + (PetscInt64)numbers * units;
+
+  NAME(PackUnits)
+  (kernels, units, numbers, kernel->width, x, weights);
+  for (PetscInt u = 0; u < units; u += kernel->width) {
+    const PetscInt taken = PetscMin(kernel->width, units - u);
+
+    for (PetscInt p = 0; p < panels; p++) {
+      REAL *tile = out + p * panelout + (PetscInt64)u * height;
+
+      kernel->PRODUCT(numbers, in + p * panelin, weights + (PetscInt64)u * numbers, kernel->width, PETSC_FALSE, tile, (size_t)height);
+      if (l + 1 < mlp->layers) NAME(Activate)
+      (mlp->activation, taken, height, bias + u, tile);
     }
   }
 }
 
-/* From a member's first product h (rows x width[1]) to its predictions; `rest` are its first biases and further layers. */
-static void NAME(Finish)(const KalMLP *mlp, PetscInt rows, const REAL *rest, REAL *h, REAL *spare[2], PetscScalar *y)
+static void NAME(Forward)(KalMLP *mlp, const KalColumns *columns, const KalBatch *batch, PetscScalar **y)
 {
-  const PetscInt last = mlp->layers - 1, outputs = mlp->width[mlp->layers];
+  const KalPanels *kernels = KalPanelsGet();
+  const PetscInt   inputs = mlp->width[0], last = mlp->layers - 1, outputs = mlp->width[mlp->layers], height = kernels->HEIGHT;
+  const KalMLPRoom room   = Room(mlp, sizeof(REAL) == sizeof(float) ? KAL_SINGLE : KAL_DOUBLE, batch->samples);
+  const uintptr_t  line   = LINE * sizeof(REAL);
+  REAL            *packed = (REAL *)(((uintptr_t)mlp->work + line - 1) / line * line), *weights = packed + room.inputs, *spare[2];
 
-  for (PetscInt l = 0; l < last; l++) {
-    const PetscInt width = mlp->width[l + 1], next = mlp->width[l + 2];
-    REAL          *z = spare[l % 2];
+  spare[0] = weights + room.weights;
+  spare[1] = spare[0] + room.activations;
+  for (PetscInt s = 0; s < batch->samples; s += KAL_MLP_BLOCK_SAMPLES) {
+    const PetscInt samples = PetscMin(batch->samples - s, KAL_MLP_BLOCK_SAMPLES), panels = KalPanelCount(samples, height);
 
-    for (PetscInt u = 0; u < width; u++) NAME(Activate)
-    (mlp->activation, rows, rest[u], h + (PetscInt64)u * rows);
-    rest += width;
-    NAME(Product)
-    ("N", rows, next, width, h, rest, z);
-    rest += (PetscInt64)width * next;
-    h = z;
-  }
-  for (PetscInt s = 0; s < rows; s++) {
-    for (PetscInt o = 0; o < outputs; o++) y[(PetscInt64)s * outputs + o] = (PetscScalar)(h[s + (PetscInt64)o * rows] + rest[o]);
-  }
-}
+    if (!mlp->packed || mlp->packed != batch->stamp) NAME(PackSamples)
+    (kernels, samples, inputs, (const REAL *)batch->input + (PetscInt64)s * inputs, packed);
+    mlp->packed = batch->samples <= KAL_MLP_BLOCK_SAMPLES ? batch->stamp : 0; /* members come in groups, each with the same batch */
+    for (PetscInt m = 0; m < columns->count; m++) {
+      const REAL      *in      = packed;
+      PetscInt64       panelin = (PetscInt64)height * inputs;
+      const PetscInt64 stride  = (PetscInt64)height * Padded(kernels, outputs);
 
-static void NAME(Forward)(const KalMLP *mlp, const KalColumns *columns, const KalBatch *batch, PetscScalar **y)
-{
-  const PetscInt   inputs = mlp->width[0], units = mlp->width[1], outputs = mlp->width[mlp->layers], most = PetscMin(batch->samples, KAL_MLP_BLOCK_SAMPLES);
-  const PetscInt64 all = (PetscInt64)mlp->block * units, begin = columns->first, end = begin + columns->count;
-  const uintptr_t  line  = LINE * sizeof(REAL);
-  REAL            *first = (REAL *)(((uintptr_t)mlp->work + line - 1) / line * line), *rest = first + ROUNDED(all * inputs), *h = rest + ROUNDED(mlp->block * Rest(mlp));
-  REAL            *spare[2];
-
-  spare[0] = h + ROUNDED(all * most);
-  spare[1] = spare[0] + ROUNDED((PetscInt64)mlp->widest * most);
-  for (PetscInt64 member = begin / mlp->block * mlp->block; member < end; member += mlp->block) {
-    NAME(Pack)
-    (mlp, columns, member, first, rest);
-    for (PetscInt s = 0; s < batch->samples; s += KAL_MLP_BLOCK_SAMPLES) {
-      const PetscInt rows = PetscMin(batch->samples - s, KAL_MLP_BLOCK_SAMPLES);
-
-      NAME(Product)
-      ("T", rows, (PetscInt)all, inputs, (const REAL *)batch->input + (PetscInt64)s * inputs, first, h);
-      for (PetscInt64 m = PetscMax(member, begin); m < PetscMin(member + mlp->block, end); m++) {
-        NAME(Finish)
-        (mlp, rows, rest + (m - member) * Rest(mlp), h + (m - member) * units * rows, spare, y[m - begin] + (PetscInt64)s * outputs);
+      for (PetscInt l = 0; l <= last; l++) {
+        NAME(Layer)
+        (mlp, l, kernels, panels, columns->column[m] + mlp->offset[l], weights, in, panelin, spare[l % 2]);
+        in      = spare[l % 2];
+        panelin = (PetscInt64)height * Padded(kernels, mlp->width[l + 1]);
+      }
+      for (PetscInt p = 0; p < panels; p++) {
+        NAME(PutOutputs)
+        (PetscMin(height, samples - p * height), outputs, height, columns->column[m] + mlp->offset[mlp->layers] - outputs, in + p * stride, y[m] + (PetscInt64)(s + p * height) * outputs);
       }
     }
   }
@@ -108,6 +127,9 @@ static void NAME(Forward)(const KalMLP *mlp, const KalColumns *columns, const Ka
 
 #undef REAL
 #undef NAME
-#undef GEMM
+#undef PRODUCT
+#undef HEIGHT
+#undef PACKSAMPLES
+#undef PACKUNITS
 #undef TANH
 #undef SIGMOID

@@ -5,9 +5,7 @@
 #include <models/modelimpl.h>
 
 #define KAL_MLP_LAYERS        64  /* most layers of weights */
-#define KAL_MLP_BLOCK_UNITS   256 /* a member block's first product has at least so many columns, ... */
-#define KAL_MLP_BLOCK_MAX     16  /* ... if that takes no more members than this */
-#define KAL_MLP_BLOCK_SAMPLES 512 /* rows of the products */
+#define KAL_MLP_BLOCK_SAMPLES 512 /* samples whose inputs are packed together: they stay in the second-level cache */
 
 typedef enum {
   KAL_RELU,
@@ -28,16 +26,15 @@ typedef struct {
   PetscReal     bias_scale;                 /* prior: sd of the biases */
   PetscBool     center;                     /* prior: members scattered about one network */
   PetscReal     spread;                     /* prior: sd of that scatter in units of sd */
-  PetscInt      block;                      /* members of a canonical block */
-  PetscInt      widest;                     /* largest hidden or output width but the first */
   size_t        work_bytes;
+  PetscInt64    packed; /* stamp of the batch whose inputs lie packed in the work space, or 0 */
   void         *work;
 } KalMLP;
 
 PETSC_EXTERN const char *const KalActivations[];
 
 /* Numbers of work space that a forward pass over batches of so many samples takes. */
-PETSC_INTERN PetscInt64     KalMLPWork_Private(const KalMLP *, PetscInt samples);
+PETSC_INTERN PetscInt64     KalMLPWork_Private(const KalMLP *, KalPrecision, PetscInt samples);
 PETSC_INTERN PetscErrorCode KalModelObserve_MLP(KalModel, const KalColumns *, PetscReal, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
 
 #endif

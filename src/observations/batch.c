@@ -75,12 +75,15 @@ static void Gather(KalObservations obs, const KalData *data, PetscInt sample, Pe
 
 static void Fill(KalObservations obs, const KalData *data, const KalBuffer *buffer, PetscInt samples, PetscInt epoch, KalBatch *batch)
 {
+  static PetscInt64 stamp = 0;
+
   *batch           = (KalBatch){0};
   batch->samples   = samples;
   batch->inputs    = data->x.shape.width;
   batch->outputs   = obs->outputs;
   batch->epoch     = epoch;
   batch->precision = obs->precision;
+  batch->stamp     = ++stamp;
   batch->input     = buffer->input;
   batch->target    = data->targets ? buffer->target : NULL;
   batch->label     = data->labels ? buffer->label : NULL;

@@ -1,6 +1,9 @@
 /* Losses: whitened anomalies and residuals for an analysis, losses of members, averaged predictions. */
 #include "observationsimpl.h"
 
+#include <ensemble/expreal.h>
+#include <ensemble/wider.h>
+
 /* Smallest probability in the weight of logits: keeps what is divided by its root finite. */
 #define KAL_PROBABILITY_TINY 1e-12
 
@@ -26,9 +29,45 @@ static inline PetscReal CrossEntropy(PetscInt c, const PetscScalar *g, PetscInt 
 }
 
 /* A column of logits as probabilities, sample by sample. */
-static void SoftmaxColumn(PetscInt count, PetscInt c, const PetscScalar *g, PetscScalar *p)
+KAL_WIDER static void SoftmaxColumn(PetscInt count, PetscInt c, const PetscScalar *g, PetscScalar *restrict p)
 {
-  for (PetscInt i = 0; i < count; i += c) Softmax(c, g + i, p + i);
+  for (PetscInt i = 0; i < count; i += c) {
+    PetscReal top = g[i];
+
+    for (PetscInt k = i + 1; k < i + c; k++) top = g[k] > top ? g[k] : top;
+    for (PetscInt k = i; k < i + c; k++) p[k] = g[k] - top;
+  }
+  for (PetscInt i = 0; i < count; i++) p[i] = KalExpReal(p[i]);
+  for (PetscInt i = 0; i < count; i += c) {
+    PetscReal sum = 0.0;
+
+    for (PetscInt k = i; k < i + c; k++) sum += p[k];
+    sum = 1.0 / sum;
+    for (PetscInt k = i; k < i + c; k++) p[k] *= sum;
+  }
+}
+
+/* a = (a - mean) factor, by entry */
+KAL_WIDER static void Center(PetscInt rows, const PetscScalar *mean, const PetscReal *factor, PetscScalar *restrict a)
+{
+  for (PetscInt i = 0; i < rows; i++) a[i] = (a[i] - mean[i]) * factor[i];
+}
+
+/* r = (target - a) weight */
+KAL_WIDER static void Residual(PetscInt rows, const PetscScalar *target, const PetscScalar *a, const PetscReal *weight, PetscScalar *restrict r)
+{
+  for (PetscInt i = 0; i < rows; i++) r[i] = (target[i] - a[i]) * weight[i];
+}
+
+/* a = (g - mean) factor */
+KAL_WIDER static void Anomalies(PetscInt rows, const PetscScalar *g, const PetscScalar *mean, PetscReal factor, PetscScalar *restrict a)
+{
+  for (PetscInt i = 0; i < rows; i++) a[i] = (g[i] - mean[i]) * factor;
+}
+
+KAL_WIDER static void AddColumn(PetscInt rows, const PetscScalar *x, PetscScalar *restrict sum)
+{
+  for (PetscInt i = 0; i < rows; i++) sum[i] += x[i];
 }
 
 static inline const PetscScalar *Column(const KalRows *rows, PetscInt j)
@@ -79,8 +118,7 @@ static void MeanOfMembers(PetscInt rows, PetscInt members, const KalStatus *stat
   for (PetscInt j = 0; j < members; j++) {
     const PetscScalar *const column = x + (size_t)j * ld;
 
-    if (!Takes(status, j)) continue;
-    for (PetscInt i = 0; i < rows; i++) mean[i] += column[i];
+    if (Takes(status, j)) AddColumn(rows, column, mean);
   }
   for (PetscInt i = 0; i < rows; i++) mean[i] /= (PetscReal)active;
 }
@@ -115,7 +153,7 @@ static void WhitenSquared(KalObservations obs, const PetscScalar *target, KalWhi
       if (r) Zero(rows, r);
       continue;
     }
-    for (PetscInt i = 0; i < rows; i++) a[i] = (g[i] - mean[i]) * factor;
+    Anomalies(rows, g, mean, factor, a);
     if (r)
       for (PetscInt i = 0; i < rows; i++) r[i] = (target[i] - g[i]) / sd;
   }
@@ -137,7 +175,7 @@ static PetscReal MeanLoss(PetscInt rows, PetscInt c, const PetscInt *label, cons
 static void WhitenProbabilities(KalObservations obs, const PetscScalar *target, const PetscInt *label, PetscInt c, KalWhitening *w, PetscScalar *work)
 {
   const PetscInt     rows = w->rows->count;
-  PetscScalar *const mean = work, *const weight = work + rows, *const at = work + 2 * (size_t)rows;
+  PetscScalar *const mean = work, *const weight = work + rows, *const at = work + 2 * (size_t)rows, *const factor = work + 3 * (size_t)rows;
   const PetscScalar *logits = w->center >= 0 ? Column(w->rows, w->center) : NULL;
 
   for (PetscInt j = 0; j < w->members; j++) { /* anomalies hold the probabilities until their mean is known */
@@ -150,6 +188,7 @@ static void WhitenProbabilities(KalObservations obs, const PetscScalar *target, 
   if (logits) SoftmaxColumn(rows, c, logits, at);
   for (PetscInt i = 0; i < rows; i++) {
     weight[i]      = 1.0 / PetscSqrtReal(PetscMax(mean[i], obs->floor));
+    factor[i]      = weight[i] * w->scale;
     w->residual[i] = (target[i] - (logits ? at[i] : mean[i])) * weight[i];
   }
   w->loss = MeanLoss(rows, c, label, logits, mean);
@@ -161,9 +200,8 @@ static void WhitenProbabilities(KalObservations obs, const PetscScalar *target, 
       if (r) Zero(rows, r);
       continue;
     }
-    if (r)
-      for (PetscInt i = 0; i < rows; i++) r[i] = (target[i] - a[i]) * weight[i];
-    for (PetscInt i = 0; i < rows; i++) a[i] = (a[i] - mean[i]) * weight[i] * w->scale;
+    if (r) Residual(rows, target, a, weight, r);
+    Center(rows, mean, factor, a);
   }
 }
 
@@ -192,7 +230,7 @@ static void WhitenLogits(const PetscScalar *target, const PetscInt *label, Petsc
       if (r) Zero(rows, r);
       continue;
     }
-    for (PetscInt i = 0; i < rows; i++) a[i] = (g[i] - mean[i]) * w->scale;
+    Anomalies(rows, g, mean, w->scale, a);
     for (PetscInt s = 0; s < rows; s += c) {
       PetscReal dot = 0.0;
 

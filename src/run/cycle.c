@@ -41,15 +41,15 @@ static PetscErrorCode Analyse(KalRun run, const KalBatch *batch, KalCycle *c)
     }
     told.status = run->status;
     start       = MPI_Wtime();
-    PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_TELL], 0, 0, 0, 0));
+    PetscCall(KalEventBegin(KAL_EVENT_TELL));
     PetscCall(KalAnalysisTell(run->analysis, &told, &c->verdict));
-    PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_TELL], 0, 0, 0, 0));
+    PetscCall(KalEventEnd(KAL_EVENT_TELL));
     run->seconds[KAL_SECONDS_ANALYSIS] += MPI_Wtime() - start;
   }
   start = MPI_Wtime();
-  PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_UPDATE], 0, 0, 0, 0));
+  PetscCall(KalEventBegin(KAL_EVENT_UPDATE));
   if (c->verdict != KAL_VERDICT_REJECT) PetscCall(KalAnalysisUpdate(run->analysis));
-  PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_UPDATE], 0, 0, 0, 0));
+  PetscCall(KalEventEnd(KAL_EVENT_UPDATE));
   run->seconds[KAL_SECONDS_ANALYSIS] += MPI_Wtime() - start;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -124,14 +124,27 @@ static PetscErrorCode Diverge(KalRun run)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Cycle(KalRun run)
+/*@
+   KalRunStep - Does one cycle, whatever their number is to be; prints nothing and writes no snapshot
+
+   Collective
+
+   Input Parameter:
+.  run - the run; set up if it is not
+
+.seealso: KalRunSolve()
+@*/
+PetscErrorCode KalRunStep(KalRun run)
 {
   KalBatch    batch;
-  KalCycle    c     = {.verdict = KAL_VERDICT_AGAIN};
-  double      start = MPI_Wtime();
+  KalCycle    c = {.verdict = KAL_VERDICT_AGAIN};
+  double      start;
   KalEnsemble filtered;
 
   PetscFunctionBeginUser;
+  PetscCall(KalRunSetUp(run));
+  if (run->dry) PetscFunctionReturn(PETSC_SUCCESS);
+  start = MPI_Wtime();
   PetscCall(PetscArrayzero(run->seconds, 3));
   if (run->timed) PetscCall(KalRunWindow(run, &batch));
   else PetscCall(KalObservationsNext(run->observations, run->cycle, &batch));
@@ -173,7 +186,7 @@ PetscErrorCode KalRunSolve(KalRun run)
   run->reported = run->cycle;
   finished      = (PetscBool)(run->resumed && run->result && (run->stopped || run->cycle >= run->cycles));
   while (run->cycle < run->cycles && !run->stopped) {
-    PetscCall(Cycle(run));
+    PetscCall(KalRunStep(run));
     PetscCall(KalRunLine(run));
     PetscCall(KalRunProgress(run, PETSC_FALSE));
     if (run->snapshotpath[0] && run->snapshotevery && run->cycle % run->snapshotevery == 0 && run->cycle < run->cycles && !run->stopped) PetscCall(KalRunWrite(run, PETSC_FALSE));

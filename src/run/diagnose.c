@@ -1,24 +1,29 @@
 /*
   Diagnostics of a run in time: errors against the truth, spread, CRPS, rank histogram, means over time, divergence.
-  CRPS is that of the members' empirical distribution (Hersbach 2000), mean over the state's entries.
+  CRPS is that of the members' empirical distribution (Hersbach 2000), mean over the state's entries, or over some of a long state.
 */
 #include "runimpl.h"
 
-#define KAL_DIVERGENCE_CYCLES   20  /* errors and innovations are judged by their mean over so many cycles */
-#define KAL_DIVERGENCE_REJECTED 0.5 /* a filter whose background check leaves out more of the observations no longer looks at them */
-#define KAL_PAIRS_MOST          64  /* members whose differences are taken pair by pair, along the rows; more are sorted in each row */
-#define KAL_CHUNK               64  /* rows that are worked on together */
+#include <ensemble/wider.h>
+
+#define KAL_DIVERGENCE_CYCLES   20    /* errors and innovations are judged by their mean over so many cycles */
+#define KAL_DIVERGENCE_REJECTED 0.5   /* a filter whose background check leaves out more of the observations no longer looks at them */
+#define KAL_PAIRS_MOST          64    /* members whose differences are taken pair by pair, along the rows; more are sorted in each row */
+#define KAL_CHUNK               64    /* rows that are worked on together */
+#define KAL_SCORED              10240 /* entries that CRPS and ranks are taken of; of a longer state, chunks evenly apart */
 
 enum {
   SUM_SQUARE,
   SUM_VARIANCE,
   SUM_CRPS,
+  SUM_SCORED, /* entries that CRPS and ranks are taken of */
   SUM_RANKS,
 };
 
 typedef struct {
   const KalStatus    *status;
   PetscBool           truth;
+  PetscInt            apart;  /* chunks from one that CRPS and ranks are taken of to the next */
   const PetscScalar **column; /* work: the members in order, */
   PetscReal          *row;    /* and one row of them */
 } KalDiagnosing;
@@ -28,7 +33,7 @@ typedef struct {
   PetscReal mean[KAL_CHUNK], square[KAL_CHUNK], absolute[KAL_CHUNK], pairs[KAL_CHUNK], below[KAL_CHUNK];
 } KalChunk;
 
-static void Moments(PetscInt count, PetscInt N, const PetscScalar *const x[], KalChunk *c)
+KAL_WIDER static void Moments(PetscInt count, PetscInt N, const PetscScalar *const x[], KalChunk *c)
 {
   PetscInt i, j;
 
@@ -76,6 +81,20 @@ static PetscErrorCode Pairs(PetscInt count, PetscInt N, const PetscScalar *const
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* CRPS and ranks of some rows, which take far longer than the moments. */
+static PetscErrorCode Rank(const KalDiagnosing *d, PetscInt count, PetscInt N, const PetscScalar *truth, KalChunk *c, PetscReal *sums)
+{
+  PetscFunctionBeginUser;
+  Against(count, N, d->column, truth, c);
+  PetscCall(Pairs(count, N, d->column, d->row, c));
+  sums[SUM_SCORED] += (PetscReal)count;
+  for (PetscInt i = 0; i < count; i++) {
+    sums[SUM_CRPS] += c->absolute[i] / N - c->pairs[i] / ((PetscReal)N * N);
+    sums[SUM_RANKS + (PetscInt)c->below[i]] += 1.0;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode VisitRows(void *ctx, const KalRows *rows, PetscReal *sums)
 {
   KalDiagnosing *d = (KalDiagnosing *)ctx;
@@ -93,13 +112,8 @@ static PetscErrorCode VisitRows(void *ctx, const KalRows *rows, PetscReal *sums)
     Moments(count, N, d->column, &c);
     for (i = 0; N > 1 && i < count; i++) sums[SUM_VARIANCE] += c.square[i] / (N - 1);
     if (!truth) continue;
-    Against(count, N, d->column, truth, &c);
-    PetscCall(Pairs(count, N, d->column, d->row, &c));
-    for (i = 0; i < count; i++) {
-      sums[SUM_SQUARE] += (c.mean[i] - truth[i]) * (c.mean[i] - truth[i]);
-      sums[SUM_CRPS] += c.absolute[i] / N - c.pairs[i] / ((PetscReal)N * N);
-      sums[SUM_RANKS + (PetscInt)c.below[i]] += 1.0;
-    }
+    for (i = 0; i < count; i++) sums[SUM_SQUARE] += (c.mean[i] - truth[i]) * (c.mean[i] - truth[i]);
+    if ((rows->first + at) / KAL_CHUNK % d->apart == 0) PetscCall(Rank(d, count, N, truth, &c, sums));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -119,12 +133,13 @@ PetscErrorCode KalRunDiagnose(KalRun run, KalEnsemble members, const KalStatus *
   PetscCall(KalEnsembleGetSizes(members, NULL, &N));
   if (!run->sums) PetscCall(PetscMalloc3(SUM_RANKS + run->N + 1, &run->sums, run->N, &run->row, run->N, &run->column));
   PetscCheck(N <= run->N, run->comm, PETSC_ERR_PLIB, "%" PetscInt_FMT " members to diagnose, with room for %" PetscInt_FMT, N, run->N);
+  d.apart  = (run->n + KAL_SCORED - 1) / KAL_SCORED;
   d.row    = run->row;
   d.column = run->column;
   PetscCall(KalEnsembleSumRows(run->truth ? 2 : 1, both, VisitRows, &d, run->truth ? SUM_RANKS + N + 1 : SUM_CRPS, run->sums));
   diagnosis->spread = PetscSqrtReal(run->sums[SUM_VARIANCE] / run->n);
   diagnosis->rmse   = run->truth ? PetscSqrtReal(run->sums[SUM_SQUARE] / run->n) : NAN;
-  diagnosis->crps   = run->truth ? run->sums[SUM_CRPS] / run->n : NAN;
+  diagnosis->crps   = run->truth ? run->sums[SUM_CRPS] / run->sums[SUM_SCORED] : NAN;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -4,6 +4,7 @@
 /* Columns that are handed to a model at once: enough for its blocks, few enough to generate in place. */
 #define KAL_COLUMNS_MOST  64
 #define KAL_COLUMNS_BYTES (64 << 20)
+#define KAL_COLUMNS_MADE  (3 << 20) /* of generated members: they stay in the cache until they are used */
 /* Samples of a test set that are scored together: a canonical block. */
 #define KAL_SCORE_BLOCK 500
 
@@ -27,6 +28,7 @@ static PetscErrorCode GetPredictions(KalRun run, PetscInt p, PetscInt points, Ka
   PetscCall(KalEnsembleCreate(run->comm, &run->predictions[slot]));
   PetscCall(KalEnsembleSetSizes(run->predictions[slot], p, points));
   PetscCall(KalEnsembleSetRowGroup(run->predictions[slot], run->outputs));
+  PetscCall(KalEnsembleSetGram(run->predictions[slot], PETSC_TRUE));
   PetscCall(KalEnsembleSetFromOptions(run->predictions[slot]));
   PetscCall(KalEnsembleSetRemote(run->predictions[slot], (PetscBool)(run->schedule == KAL_RUN_DYNAMIC)));
   PetscCall(KalEnsembleSetUp(run->predictions[slot]));
@@ -46,9 +48,9 @@ static PetscErrorCode ForecastColumns(KalRun run, const KalSpan *span, KalColumn
 
   PetscFunctionBeginUser;
   for (k = 0; k < columns->count; k++) status[k] = KAL_MEMBER_OK;
-  PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_FORECAST], 0, 0, 0, 0));
+  PetscCall(KalEventBegin(KAL_EVENT_FORECAST));
   PetscCall(KalModelPropagate(run->model, NULL, span->from, span->to, columns, status));
-  PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_FORECAST], 0, 0, 0, 0));
+  PetscCall(KalEventEnd(KAL_EVENT_FORECAST));
   run->seconds[KAL_SECONDS_FORECAST] += MPI_Wtime() - start;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -59,10 +61,10 @@ static PetscErrorCode ObserveColumns(KalRun run, PetscReal time, const KalColumn
   PetscInt     k;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_OBSERVE], 0, 0, 0, 0));
+  PetscCall(KalEventBegin(KAL_EVENT_OBSERVE));
   PetscCall(KalModelObserve(run->model, NULL, time, columns, batch, y, status));
   for (k = 0; batch->root && k < columns->count; k++) PetscCall(KalObservationsWhitenColumn(batch, y[k]));
-  PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_OBSERVE], 0, 0, 0, 0));
+  PetscCall(KalEventEnd(KAL_EVENT_OBSERVE));
   run->seconds[KAL_SECONDS_OBSERVE] += MPI_Wtime() - start;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -84,9 +86,12 @@ static PetscErrorCode GatherStatus(KalRun run, PetscInt points)
 }
 
 /* Columns that a model is given at once. */
-static PetscInt MostColumns(PetscInt n)
+static PetscInt MostColumns(KalEnsemble points, PetscInt n)
 {
-  return PetscMax(1, PetscMin(KAL_COLUMNS_MOST, (PetscInt)(KAL_COLUMNS_BYTES / sizeof(PetscScalar) / n)));
+  PetscBool stored = PETSC_TRUE;
+
+  (void)KalEnsembleIsStored(points, &stored);
+  return PetscMax(1, PetscMin(KAL_COLUMNS_MOST, (PetscInt)((stored ? KAL_COLUMNS_BYTES : KAL_COLUMNS_MADE) / sizeof(PetscScalar) / n)));
 }
 
 /* Every rank its own points. */
@@ -99,7 +104,7 @@ static PetscErrorCode EvaluateOwn(KalRun run, const KalAsk *ask, const KalSpan *
   PetscFunctionBeginUser;
   PetscCall(KalEnsembleGetSizes(ask->points, &n, &N));
   PetscCall(KalEnsembleGetOwnershipRange(ask->points, &first, &last));
-  most = MostColumns(n);
+  most = MostColumns(ask->points, n);
   for (j = first; j < last; j += count) {
     count = PetscMin(most - j % most, last - j); /* ends where blocks of members end */
     PetscCall(KalEnsembleGetColumns(ask->points, j, count, &columns));
@@ -152,7 +157,7 @@ static PetscErrorCode EvaluateQueue(KalRun run, const KalAsk *ask, const KalSpan
   if (!run->queue) PetscCall(KalQueueCreate(run->comm, &run->queue));
   PetscCall(KalEnsembleRemoteBegin(ask->points));
   if (ask->observe) PetscCall(KalEnsembleRemoteBegin(predictions));
-  PetscCall(KalQueueBegin(run->queue, N, PetscMin(run->schedulemembers, MostColumns(n))));
+  PetscCall(KalQueueBegin(run->queue, N, PetscMin(run->schedulemembers, MostColumns(ask->points, n))));
   while (PETSC_TRUE) {
     PetscCall(KalQueueNext(run->queue, &first, &count));
     if (!count) break;
@@ -237,7 +242,7 @@ PetscErrorCode KalRunScoreMean(KalRun run, KalScore *score)
   PetscReal         *sums, total[KAL_SCORE_SUMS];
 
   PetscFunctionBeginUser;
-  PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_SCORE], 0, 0, 0, 0));
+  PetscCall(KalEventBegin(KAL_EVENT_SCORE));
   PetscCall(KalEnsembleGetMean(run->ensemble, &mean));
   column[0] = (PetscScalar *)mean; /* observed, not written */
   PetscCall(ScoredSet(run, &set, &samples));
@@ -254,7 +259,7 @@ PetscErrorCode KalRunScoreMean(KalRun run, KalScore *score)
   PetscCall(KalScoreFromSums(run->observations, total, score));
   PetscCall(PetscFree(y));
   PetscCall(PetscFree(sums));
-  PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_SCORE], 0, 0, 0, 0));
+  PetscCall(KalEventEnd(KAL_EVENT_SCORE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -215,7 +215,7 @@ PetscErrorCode KalRunWrite(KalRun run, PetscBool done)
   KalSnapshot snapshot;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscLogEventBegin(KalRunEvents[KAL_EVENT_SNAPSHOT], 0, 0, 0, 0));
+  PetscCall(KalEventBegin(KAL_EVENT_SNAPSHOT));
   PetscCall(KalSnapshotOpen(run->comm, run->snapshotpath, KAL_SNAPSHOT_WRITE, &snapshot));
   PetscCall(KalSnapshotSetKeep(snapshot, run->snapshotkeep));
   PetscCall(WriteDescription(run, snapshot, done));
@@ -229,7 +229,7 @@ PetscErrorCode KalRunWrite(KalRun run, PetscBool done)
   PetscCall(WriteHistory(run, snapshot));
   PetscCall(KalSnapshotCommit(snapshot));
   PetscCall(KalSnapshotClose(&snapshot));
-  PetscCall(PetscLogEventEnd(KalRunEvents[KAL_EVENT_SNAPSHOT], 0, 0, 0, 0));
+  PetscCall(KalEventEnd(KAL_EVENT_SNAPSHOT));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

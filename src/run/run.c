@@ -19,7 +19,6 @@ PetscErrorCode KalRunCreate(MPI_Comm comm, KalRun *run)
   KalRun r;
 
   PetscFunctionBeginUser;
-  PetscCall(KalRunEventsRegister());
   PetscCall(PetscNew(&r));
   PetscCallMPI(MPI_Comm_dup(comm, &r->comm));
   PetscCallMPI(MPI_Comm_rank(r->comm, &r->rank));
@@ -58,6 +57,24 @@ PetscErrorCode KalRunSetCycles(KalRun run, PetscInt cycles)
   PetscFunctionBeginUser;
   PetscCheck(cycles >= 0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_cycles %" PetscInt_FMT ": must not be negative", cycles);
   run->cycles = cycles;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalRunSetQuiet - Keeps a run from printing its header
+
+   Logically Collective
+
+   Input Parameters:
++  run - the run, not set up yet
+-  quiet - whether KalRunSetUp() prints nothing
+
+.seealso: KalRunStep()
+@*/
+PetscErrorCode KalRunSetQuiet(KalRun run, PetscBool quiet)
+{
+  PetscFunctionBeginUser;
+  run->quiet = quiet;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

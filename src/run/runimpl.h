@@ -4,6 +4,8 @@
 
 #include <kalmia/run.h>
 
+#include <ensemble/events.h>
+
 /* Columns of the history, one number a cycle. */
 typedef enum {
   KAL_HISTORY_CYCLE,
@@ -71,7 +73,7 @@ struct _p_KalRun {
   KalNeeds        needs;
   /* options */
   PetscInt       N, cycles, seed, monitorevery, evaluateevery, survivors, snapshotevery, snapshotkeep;
-  PetscBool      dry, evaluateensemble;
+  PetscBool      dry, quiet, evaluateensemble;
   KalRunSchedule schedule;
   PetscInt       schedulemembers; /* taken at once from the queue */
   PetscErrorCode error;           /* of the options, where a dry run goes on to find more */
@@ -115,19 +117,6 @@ struct _p_KalRun {
   PetscInt   historysize, reported;
   double     started, seconds[3], spent; /* forecast, observe, analysis of the cycle in hand */
 };
-
-/* Events of -log_view */
-typedef enum {
-  KAL_EVENT_FORECAST,
-  KAL_EVENT_OBSERVE,
-  KAL_EVENT_TELL,
-  KAL_EVENT_UPDATE,
-  KAL_EVENT_SCORE,
-  KAL_EVENT_SNAPSHOT,
-  KAL_EVENTS,
-} KalEvent;
-PETSC_INTERN PetscLogEvent  KalRunEvents[KAL_EVENTS];
-PETSC_INTERN PetscErrorCode KalRunEventsRegister(void);
 
 enum {
   KAL_SECONDS_FORECAST,

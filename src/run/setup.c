@@ -239,7 +239,7 @@ PetscErrorCode KalRunSetUp(KalRun run)
   PetscCall(CheckOperator(run));
   PetscCall(CheckOptions(run));
   PetscCall(CheckSnapshotPath(run));
-  PetscCall(KalRunHeader(run));
+  if (!run->quiet) PetscCall(KalRunHeader(run));
   run->setup = PETSC_TRUE;
   PetscCall(TakeMemory(run));
   if (run->restart[0]) PetscCall(KalRunRead(run));
