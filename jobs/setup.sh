@@ -2,7 +2,7 @@
 # The environment Kalmia runs in, and the packages it is built with. To be sourced by bash:
 #
 #   . jobs/setup.sh                    exports the environment, once a shell
-#   kal_packages [tests] [data]        installs what is missing (Debian, as root or through sudo)
+#   kal_packages [tests] [data] [torch]  installs what is missing (Debian, as root or through sudo)
 #   kal_build TARGET SOURCE BUILD [OPTION...]  configures and builds, quietly unless something fails
 #   kal_cores                          prints how many ranks this machine has cores for
 
@@ -106,6 +106,15 @@ kal_missing() {
   esac
   case $want in *" data "*)
     [ -d /usr/share/datasets/fashion-mnist ] || echo dataset-fashion-mnist
+    ;;
+  esac
+  case $want in *" torch "*)
+    if [ $debian = 1 ]; then
+      kal_debian python3-numpy || echo python3-numpy
+      kal_debian python3-torch || echo python3-torch
+    else
+      python3 -c 'import numpy, torch' 2>/dev/null || echo python3-torch
+    fi
     ;;
   esac
 }
