@@ -95,7 +95,7 @@ typedef struct {
   PetscErrorCode (*setup)(KalAnalysis);
   PetscErrorCode (*check)(KalAnalysis, KalObservations); /* refuses observations it cannot work with */
   PetscErrorCode (*begin)(KalAnalysis, PetscInt cycle);  /* redraws and the like, before the cycle's first ask */
-  PetscErrorCode (*ask)(KalAnalysis, KalAsk *);
+  PetscErrorCode (*ask)(KalAnalysis, KalAsk *);          /* NULL: the ensemble itself, forecast to the observations and observed */
   PetscErrorCode (*tell)(KalAnalysis, const KalTold *, KalVerdict *);
   PetscErrorCode (*rows)(KalAnalysis, const KalRows *); /* row-local update of the ensemble and the copies */
   PetscErrorCode (*update)(KalAnalysis);                /* or, for a method without rows, the whole update */

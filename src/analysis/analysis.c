@@ -416,7 +416,7 @@ PetscErrorCode KalAnalysisAsk(KalAnalysis analysis, KalAsk *ask)
   ask->to      = 0;
   ask->observe = PETSC_TRUE;
   ask->bundle  = PETSC_FALSE;
-  PetscCall(analysis->ops.ask(analysis, ask));
+  if (analysis->ops.ask) PetscCall(analysis->ops.ask(analysis, ask));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -9,14 +9,6 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
-{
-  PetscFunctionBeginUser;
-  (void)analysis;
-  (void)ask;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
 {
   PetscFunctionBeginUser;
@@ -53,7 +45,6 @@ PetscErrorCode KalAnalysisCreate_Climatology(KalAnalysis analysis)
 {
   PetscFunctionBeginUser;
   analysis->ops.setup  = SetUp;
-  analysis->ops.ask    = Ask;
   analysis->ops.tell   = Tell;
   analysis->ops.update = Update;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -186,15 +186,6 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Update(KalAnalysis analysis)
-{
-  KalEsmda *esmda = (KalEsmda *)analysis->data;
-
-  PetscFunctionBeginUser;
-  PetscCall(KalSmootherRecover(analysis, &esmda->smoother));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
 {
   const KalEsmda *esmda = (const KalEsmda *)analysis->data;
@@ -258,7 +249,7 @@ PetscErrorCode KalAnalysisCreate_ESMDA(KalAnalysis analysis)
   analysis->ops.begin          = Begin;
   analysis->ops.ask            = Ask;
   analysis->ops.tell           = Tell;
-  analysis->ops.update         = Update;
+  analysis->ops.update         = KalSmootherUpdate;
   analysis->ops.view           = View;
   analysis->ops.destroy        = Destroy;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -56,17 +56,6 @@ static PetscErrorCode Decompose(KalAnalysis analysis, const KalInnovation *in, K
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const KalInnovation *in, PetscReal *w, PetscReal *T)
-{
-  const KalFilter *filter = (const KalFilter *)analysis->data;
-
-  PetscFunctionBeginUser;
-  (void)told;
-  PetscCall(KalSpectrumMean(in->N, &filter->spectrum, w));
-  PetscCall(KalSpectrumInverseRoot(in->N, &filter->spectrum, T));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /*MC
    KALANALYSISESTKF = "estkf" - Error-subspace transform Kalman filter
 
@@ -87,7 +76,7 @@ PetscErrorCode KalAnalysisCreate_ESTKF(KalAnalysis analysis)
   PetscFunctionBeginUser;
   PetscCall(KalFilterCreate(analysis, &filter));
   filter->decompose     = Decompose;
-  filter->weights       = Weights;
+  filter->weights       = KalFilterSquareRoot;
   filter->ensemblespace = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

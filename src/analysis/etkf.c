@@ -1,17 +1,6 @@
 /* Ensemble transform Kalman filter: the symmetric square root. */
 #include "filter.h"
 
-static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const KalInnovation *in, PetscReal *w, PetscReal *T)
-{
-  const KalFilter *filter = (const KalFilter *)analysis->data;
-
-  PetscFunctionBeginUser;
-  (void)told;
-  PetscCall(KalSpectrumMean(in->N, &filter->spectrum, w));
-  PetscCall(KalSpectrumInverseRoot(in->N, &filter->spectrum, T));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /*MC
    KALANALYSISETKF = "etkf" - Ensemble transform Kalman filter, with the symmetric square root
 
@@ -40,6 +29,6 @@ PetscErrorCode KalAnalysisCreate_ETKF(KalAnalysis analysis)
 
   PetscFunctionBeginUser;
   PetscCall(KalFilterCreate(analysis, &filter));
-  filter->weights = Weights;
+  filter->weights = KalFilterSquareRoot;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

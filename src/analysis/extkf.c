@@ -61,14 +61,6 @@ static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
-{
-  PetscFunctionBeginUser;
-  (void)analysis;
-  (void)ask;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static void Transpose(PetscInt n, const PetscReal *a, PetscReal *b)
 {
   const PetscInt tile = 32;
@@ -243,7 +235,6 @@ PetscErrorCode KalAnalysisCreate_ExtKF(KalAnalysis analysis)
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;
   analysis->ops.begin          = Begin;
-  analysis->ops.ask            = Ask;
   analysis->ops.tell           = Tell;
   analysis->ops.rows           = Rows;
   analysis->ops.arrays         = Arrays;

@@ -65,13 +65,6 @@ static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
-{
-  PetscFunctionBeginUser;
-  ask->points = analysis->ensemble;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* T <- a T + b I */
 static void Mix(PetscInt N, PetscReal a, PetscReal b, PetscReal *T)
 {
@@ -276,6 +269,20 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
 }
 
 /*
+  KalFilterSquareRoot - Weights of the filters with a symmetric square root: w = (I + S)^{-1} d, T = (I + S)^{-1/2}
+*/
+PetscErrorCode KalFilterSquareRoot(KalAnalysis analysis, const KalTold *told, const KalInnovation *in, PetscReal *w, PetscReal *T)
+{
+  const KalFilter *filter = (const KalFilter *)analysis->data;
+
+  PetscFunctionBeginUser;
+  (void)told;
+  PetscCall(KalSpectrumMean(in->N, &filter->spectrum, w));
+  PetscCall(KalSpectrumInverseRoot(in->N, &filter->spectrum, T));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
   KalFilterCreate - Fills in what the global filters share; the caller adds its weights
 */
 PetscErrorCode KalFilterCreate(KalAnalysis analysis, KalFilter **created)
@@ -291,7 +298,6 @@ PetscErrorCode KalFilterCreate(KalAnalysis analysis, KalFilter **created)
   analysis->ops.setup          = SetUp;
   analysis->ops.check          = Check;
   analysis->ops.begin          = Begin;
-  analysis->ops.ask            = Ask;
   analysis->ops.tell           = Tell;
   analysis->ops.rows           = Rows;
   analysis->ops.arrays         = Arrays;

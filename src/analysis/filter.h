@@ -108,5 +108,6 @@ struct KalFilter {
 
 PETSC_INTERN PetscErrorCode KalFilterCreate(KalAnalysis, KalFilter **);
 PETSC_INTERN PetscErrorCode KalFilterSetFromOptions(KalAnalysis, KalOptionItems);
+PETSC_INTERN PetscErrorCode KalFilterSquareRoot(KalAnalysis, const KalTold *, const KalInnovation *, PetscReal *w, PetscReal *T);
 
 #endif

@@ -297,15 +297,6 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Update(KalAnalysis analysis)
-{
-  KalIenks *ienks = (KalIenks *)analysis->data;
-
-  PetscFunctionBeginUser;
-  PetscCall(KalSmootherRecover(analysis, &ienks->smoother));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
 {
   const KalIenks *ienks = (const KalIenks *)analysis->data;
@@ -389,7 +380,7 @@ PetscErrorCode KalAnalysisCreate_IEnKS(KalAnalysis analysis)
   analysis->ops.begin          = Begin;
   analysis->ops.ask            = Ask;
   analysis->ops.tell           = Tell;
-  analysis->ops.update         = Update;
+  analysis->ops.update         = KalSmootherUpdate;
   analysis->ops.view           = View;
   analysis->ops.destroy        = Destroy;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -223,18 +223,6 @@ static PetscErrorCode Update(KalAnalysis analysis)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Without localization, and for entries without a place. */
-static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const KalInnovation *in, PetscReal *w, PetscReal *T)
-{
-  const KalFilter *filter = (const KalFilter *)analysis->data;
-
-  PetscFunctionBeginUser;
-  (void)told;
-  PetscCall(KalSpectrumMean(in->N, &filter->spectrum, w));
-  PetscCall(KalSpectrumInverseRoot(in->N, &filter->spectrum, T));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /*MC
    KALANALYSISLETKF = "letkf" - Local ensemble transform Kalman filter
 
@@ -275,8 +263,8 @@ PetscErrorCode KalAnalysisCreate_LETKF(KalAnalysis analysis)
   letkf->base                  = analysis->ops;
   letkf->batch                 = 2;
   filter->method               = letkf;
-  filter->weights              = Weights;
-  filter->ensemblespace        = PETSC_TRUE; /* the predictions stay as they are */
+  filter->weights              = KalFilterSquareRoot; /* without localization, and for entries without a place */
+  filter->ensemblespace        = PETSC_TRUE;          /* the predictions stay as they are */
   filter->wants                = KAL_WANT_GRAM;
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;

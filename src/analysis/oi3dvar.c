@@ -35,14 +35,6 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
-{
-  PetscFunctionBeginUser;
-  (void)analysis;
-  (void)ask;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Squared innovations of the background's mean over their expectation, as the fixed covariance has it. */
 static PetscErrorCode Consistency(KalAnalysis analysis, const KalTold *told, PetscReal *consistency)
 {
@@ -161,7 +153,6 @@ static PetscErrorCode Create(KalAnalysis analysis, PetscBool cycled, PetscReal s
   analysis->data               = oi;
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;
-  analysis->ops.ask            = Ask;
   analysis->ops.tell           = Tell;
   analysis->ops.update         = Update;
   analysis->ops.view           = View;

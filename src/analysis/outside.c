@@ -10,7 +10,7 @@
 .  analysis - the analysis
 
    Output Parameter:
-.  ops - its operations; setup, ask and tell are needed, and rows or update
+.  ops - its operations; setup and tell are needed, and rows or update; without ask the points are the ensemble itself
 
 .seealso: KalAnalysisRegister(), KalAnalysisSetData(), KalAnalysisSetNeeds()
 @*/

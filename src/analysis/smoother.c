@@ -248,13 +248,14 @@ PetscErrorCode KalSmootherForecast(KalAnalysis analysis, KalSmoother *smoother, 
 }
 
 /*
-  KalSmootherRecover - Redraws the members that failed in the forecasts after the analysis, from the survivors
+  KalSmootherUpdate - Redraws the members that failed in the forecasts after the analysis, from the survivors: all that is left to do when a cycle ends
 
   Collective
 */
-PetscErrorCode KalSmootherRecover(KalAnalysis analysis, KalSmoother *smoother)
+PetscErrorCode KalSmootherUpdate(KalAnalysis analysis)
 {
-  const PetscInt N = analysis->N;
+  KalSmoother   *smoother = (KalSmoother *)analysis->data;
+  const PetscInt N        = analysis->N;
   PetscInt       which, active, j;
 
   PetscFunctionBeginUser;

@@ -14,6 +14,7 @@ typedef enum {
   KAL_PHASE_ADVANCE, /* the members themselves, forecast to the start of the next window */
 } KalPhase;
 
+/* The first thing in the data of such a method. */
 typedef struct {
   KalInflation inflation;
   PetscBool    rotate; /* -analysis_rotate */
@@ -38,7 +39,7 @@ PETSC_INTERN PetscErrorCode KalSmootherCompose(PetscInt N, const KalStatus *, Pe
 PETSC_INTERN PetscErrorCode KalSmootherAnalyse(KalAnalysis, KalSmoother *, PetscInt active, PetscBool last, PetscReal *T);
 PETSC_INTERN PetscErrorCode KalSmootherSurvivors(KalAnalysis, const KalStatus *, PetscInt cycle, PetscInt *active);
 PETSC_INTERN PetscErrorCode KalSmootherForecast(KalAnalysis, KalSmoother *, const KalTold *);
-PETSC_INTERN PetscErrorCode KalSmootherRecover(KalAnalysis, KalSmoother *);
+PETSC_INTERN PetscErrorCode KalSmootherUpdate(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalSmootherReport(KalAnalysis, const KalTold *, const KalInnovation *, PetscReal factor);
 PETSC_INTERN PetscErrorCode KalSmootherView(const KalSmoother *, PetscViewer);
 PETSC_INTERN PetscErrorCode KalSmootherDestroy(KalSmoother *);
