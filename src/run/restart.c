@@ -1,7 +1,9 @@
 /* A run in a snapshot: what is written, how it is read back, and what a run may begin from instead. */
 #include "runimpl.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static PetscErrorCode WriteEnsemble(KalRun run, KalSnapshot snapshot)
 {
@@ -279,6 +281,57 @@ static PetscErrorCode MustEqual(KalRun run, KalSnapshot snapshot, const char *na
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The value of an option in a record of one "-name value" a line, "true" where it stands alone; NULL where it is not there. PetscFree it. */
+static PetscErrorCode Recorded(const char *record, const char *name, char **value)
+{
+  const size_t length = strlen(name);
+  size_t       bytes;
+
+  PetscFunctionBeginUser;
+  *value = NULL;
+  while (*record && (strncasecmp(record, name, length) || !strchr(" \n", record[length]))) {
+    record += strcspn(record, "\n");
+    record += *record == '\n';
+  }
+  if (!*record) PetscFunctionReturn(PETSC_SUCCESS);
+  record += length;
+  bytes = *record == ' ' ? strcspn(++record, "\n") : 0;
+  PetscCall(PetscStrallocpy(bytes ? record : "true", value));
+  if (bytes) (*value)[bytes] = '\0';
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Whether two values say the same: 1.04 and 1.040 do. */
+static PetscBool IsSame(const char *mine, const char *theirs)
+{
+  char        *end[2];
+  const double a = strtod(mine, &end[0]), b = strtod(theirs, &end[1]);
+
+  return (PetscBool)(!strcmp(mine, theirs) || (end[0] != mine && !*end[0] && end[1] != theirs && !*end[1] && a == b));
+}
+
+/* Says which options are not those of the snapshot. Unknown ones must have been refused before. */
+static PetscErrorCode TellChanges(KalRun run, KalSnapshot snapshot)
+{
+  char     *record, *mine, *name, *value, *was, *rest = NULL;
+  PetscBool found;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalSnapshotReadText(snapshot, "options", &record, &found));
+  PetscCall(KalOptionsRecord(&mine));
+  for (name = found ? strtok_r(mine, "\n", &rest) : NULL; name; name = strtok_r(NULL, "\n", &rest)) {
+    value = strchr(name, ' ');
+    if (value) *value++ = '\0';
+    PetscCall(Recorded(record, name, &was));
+    if (!was) PetscCall(PetscPrintf(run->comm, "restart: %s%s%s was not given\n", name, value ? " " : "", value ? value : ""));
+    else if (!IsSame(value ? value : "true", was)) PetscCall(PetscPrintf(run->comm, "restart: %s %s was %s\n", name, value ? value : "true", was));
+    PetscCall(PetscFree(was));
+  }
+  PetscCall(PetscFree(mine));
+  PetscCall(PetscFree(record));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Refuses a snapshot of a run with other settings; needs no ensemble. */
 static PetscErrorCode CheckSettings(KalRun run, KalSnapshot snapshot)
 {
@@ -428,9 +481,10 @@ PetscErrorCode KalRunRead(KalRun run)
   run->diverged = KalRunHasDiverged(run);
   run->stopped  = (PetscBool)(run->stopped || (run->diverged && run->stopdiverged));
   PetscCall(KalSnapshotReadText(snapshot, "run/result", &run->result, &found));
+  PetscCall(PetscPrintf(run->comm, "restart: %s, after cycle %" PetscInt_FMT "\n", run->restart, run->cycle));
+  PetscCall(TellChanges(run, snapshot));
   PetscCall(KalSnapshotClose(&snapshot));
   run->resumed = PETSC_TRUE;
-  PetscCall(PetscPrintf(run->comm, "restart: %s, after cycle %" PetscInt_FMT "\n", run->restart, run->cycle));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -494,6 +548,7 @@ PetscErrorCode KalRunCheckBeginning(KalRun run)
   if (run->restart[0]) {
     PetscCall(KalSnapshotOpen(run->comm, run->restart, KAL_SNAPSHOT_READ, &snapshot));
     PetscCall(CheckSettings(run, snapshot));
+    PetscCall(TellChanges(run, snapshot));
     PetscCall(KalSnapshotClose(&snapshot));
   }
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -107,6 +107,28 @@ done
 go 1 -restart o.h5 -snapshot_path p.h5
 check "what held is in the next snapshot" [ "$(result_value cycles <out)" = 12 -a "$(grep -c 'momentum constant, inflation 1.25,' out)" = 1 ]
 
+# What is asked for and is not what the snapshot has is told, an option a line; another spelling of the same is none.
+time="-model_type lorenz96 -observations_type twin -analysis_type etkf -ensemble_size 9 -inflation_factor 1.04 -analysis_rotate"
+# shellcheck disable=SC2086
+check "in time: a run" go 1 $time -run_cycles 5 -snapshot_path time.h5 -ensemble_block_rows 64
+told() { sed -n 's/^restart: -/-/p' <out | sort | tr '\n' ';'; }
+go 2 -restart time.h5 -snapshot_path time.h5 -INFLATION_factor 1.040 -analysis_rotate true
+check "nothing is told where the values are the same" [ -z "$(told)" ]
+printf 'inflation:\n  factor: 1.02\n' >inflation.yaml
+changed="-inflation_factor 1.02 was 1.04;-inflation_rtpp 0.1 was not given;-observations_noise 0.5 was not given;-run_cycles 7 was 5;"
+ways=("1:-run_dry" "3:-snapshot_path changed.h5 -run_stop_diverged")
+if sanitized; then ways=("${ways[@]:1}"); fi
+for way in "${ways[@]}"; do
+  # shellcheck disable=SC2086
+  go "${way%%:*}" -restart time.h5 -options_file inflation.yaml -observations_noise 0.5 -inflation_rtpp 0.1 -run_cycles 7 ${way#*:}
+  case $way in *changed*) changed="$changed-run_stop_diverged was not given;-snapshot_path changed.h5 was time.h5;" ;; esac
+  check "what changes is told with ${way#*:}" [ "$(told)" = "$changed" ]
+done
+if ! sanitized; then
+  go 1 -restart changed.h5 -run_cycles 8
+  check "and is in the next snapshot" [ "$(told)" = "-run_cycles 8 was 7;" ]
+fi
+
 # A run that its total step ended goes on when the total grows, to the same bits; a smaller total ends it at once.
 total="-observations_path regression.h5 -observations_batch 50 -mlp_layers 20,3 -analysis_type etki -ensemble_size 8 -run_cycles 40"
 # shellcheck disable=SC2086
