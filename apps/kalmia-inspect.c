@@ -2,6 +2,7 @@
 #include <kalmia/snapshot.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #define EXIT_DAMAGED 1
 #define EXIT_USAGE   2
+#define EXIT_CLOSED  141 /* as of a program that the signal ends */
 
 static const char usage[] = "Usage: kalmia-inspect FILE                             what the snapshot FILE holds\n"
                             "       kalmia-inspect FILE --verify                    ok, or what is damaged\n"
@@ -17,7 +19,8 @@ static const char usage[] = "Usage: kalmia-inspect FILE                         
                             "       kalmia-inspect FILE --export mean|members OUT   the mean of the members, or all members:\n"
                             "                                                       HDF5 to OUT.h5 or OUT.hdf5, else NumPy's .npy\n"
                             "       kalmia-inspect --help\n"
-                            "Exit codes: 0 all is well; 1 the snapshot is missing or damaged, or OUT cannot be written; 2 wrong arguments\n";
+                            "Exit codes: 0 all is well; 1 the snapshot is missing or damaged, or OUT cannot be written; 2 wrong arguments;\n"
+                            "            141 whoever read the output went away\n";
 
 typedef enum {
   LOOK,
@@ -41,6 +44,14 @@ static PetscErrorCode Remember(MPI_Comm comm, int line, const char *function, co
   (void)ctx;
   if (type == PETSC_ERROR_INITIAL && text) snprintf(message, sizeof message, "%s", text);
   return code;
+}
+
+/* Whether the reader of the output went away, as `head` does. PETSc would tell of a crash, and abort MPI. */
+static volatile sig_atomic_t closed;
+static void                  Close(int signal)
+{
+  (void)signal;
+  closed = 1;
 }
 
 /* 0, or the problem in `problem`. */
@@ -268,7 +279,7 @@ static PetscErrorCode Csv(KalSnapshot snap, const Arguments *arguments)
     if (!bad && rename(tmp, arguments->out)) bad = PETSC_TRUE;
     if (bad) (void)unlink(tmp);
   }
-  PetscCheck(!bad, PETSC_COMM_SELF, PETSC_ERR_FILE_WRITE, "%s cannot be written: %s", arguments->out ? arguments->out : "Standard output", strerror(errno));
+  PetscCheck(!bad || closed, PETSC_COMM_SELF, PETSC_ERR_FILE_WRITE, "%s cannot be written: %s", arguments->out ? arguments->out : "Standard output", strerror(errno));
   PetscCall(FreeHistory(count, columns, nnames, names));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -325,10 +336,11 @@ static PetscErrorCode Work(const Arguments *arguments, int *code)
 
 int main(int argc, char **argv)
 {
-  Arguments   arguments;
-  char        problem[256];
-  int         code = 0;
-  PetscMPIInt rank;
+  Arguments      arguments;
+  char           problem[256];
+  int            code  = 0;
+  PetscErrorCode error = PETSC_SUCCESS;
+  PetscMPIInt    rank;
 
   for (int i = 1; i < argc; i++) {
     if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return fputs(usage, stdout) < 0;
@@ -341,8 +353,11 @@ int main(int argc, char **argv)
   if (PetscInitialize(NULL, NULL, NULL, NULL)) return EXIT_DAMAGED;
   (void)MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
   (void)PetscPushErrorHandler(Remember, NULL);
-  if (!rank && Work(&arguments, &code)) {
-    fflush(stdout);
+  (void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = Close}, NULL);
+  if (!rank) error = Work(&arguments, &code);
+  fflush(stdout);
+  if (closed) code = EXIT_CLOSED;
+  else if (error) {
     fprintf(stderr, "kalmia-inspect: %s\n", message);
     code = EXIT_DAMAGED;
   }

@@ -66,6 +66,19 @@ head -c 3000 stored.h5 >cut.h5
 check "one cut short does not verify" code 1 "$inspect" --verify cut.h5
 check "and says so" grep -qF 'truncated or damaged' out
 
+# Its reader goes away before it writes: nothing is said of it.
+gone() { # gone OPTION...
+  {
+    sleep 1
+    "$inspect" stored.h5 "$@" 2>err
+    echo $? >code
+  } | true
+  [ "$(cat code)" = 141 -a ! -s err ]
+}
+check "a closed pipe ends it quietly" gone
+check "with CSV, too" gone --csv
+check "and a verification" gone --verify
+
 if [ -n "$PYTHON" ]; then
   # Each member flipped in turn; the mean as NumPy has it; dimension scales as h5py sees them.
   check "NumPy and h5py agree" "$PYTHON" - <<'PY'
