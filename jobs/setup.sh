@@ -24,9 +24,25 @@ kal_blas_core() {
   OPENBLAS_VERBOSE=2 LD_PRELOAD=libblas.so.3 /bin/true 2>&1 | sed -n 's/^Core: //p' | head -n 1
 }
 
+# The vectors of the processor that OpenBLAS has kernels for: avx512, avx2, or nothing.
+kal_vectors() {
+  local flag flags
+  flags=" $(sed -n 's/^flags[^:]*://p;T;q' /proc/cpuinfo) "
+  case $flags in *' avx2 '*) ;; *) return 0 ;; esac
+  case $flags in *' fma '*) ;; *) return 0 ;; esac
+  for flag in avx512f avx512cd avx512bw avx512dq avx512vl; do
+    case $flags in *" $flag "*) ;; *)
+      echo avx2
+      return 0
+      ;;
+    esac
+  done
+  echo avx512
+}
+
 # What mpiexec and BLAS are to be told. A value that is set already stays.
 kal_environment() {
-  local core flag flags
+  local core best good
   if [ "$(id -u)" -eq 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   fi
@@ -34,17 +50,18 @@ kal_environment() {
   export OMPI_MCA_hwloc_base_binding_policy="${OMPI_MCA_hwloc_base_binding_policy:-none}"
   export OMPI_MCA_mpi_yield_when_idle="${OMPI_MCA_mpi_yield_when_idle:-1}"
   export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-1}"
-  # An OpenBLAS older than the processor falls back to AVX2 kernels; with AVX-512 the others are 1.7 times faster.
+  # An OpenBLAS older than the processor falls back to kernels of an older one, at 0.6 of the speed or less.
   if [ -z "${OPENBLAS_CORETYPE:-}" ] && [ -r /proc/cpuinfo ]; then
-    flags=" $(sed -n 's/^flags[^:]*://p;T;q' /proc/cpuinfo) "
-    for flag in avx512f avx512cd avx512bw avx512dq avx512vl; do
-      case $flags in *" $flag "*) ;; *) return 0 ;; esac
-    done
-    core=$(kal_blas_core)
-    case $core in
-      '' | SkylakeX | Cooperlake | Sapphire*) ;;
-      *) if [ "$(OPENBLAS_CORETYPE=SKYLAKEX kal_blas_core)" = SkylakeX ]; then export OPENBLAS_CORETYPE=SKYLAKEX; fi ;;
+    case $(kal_vectors) in
+      avx512) best=SKYLAKEX good='SkylakeX|Cooperlake|Sapphire' ;;
+      avx2) best=HASWELL good='Haswell|Zen|SkylakeX|Cooperlake|Sapphire' ;;
+      *) return 0 ;;
     esac
+    core=$(kal_blas_core)
+    if [ -n "$core" ] && ! grep -qiE "^($good)" <<<"$core"; then
+      core=$(OPENBLAS_CORETYPE=$best kal_blas_core)
+      if [ "${core^^}" = $best ]; then export OPENBLAS_CORETYPE=$best; fi
+    fi
   fi
 }
 
