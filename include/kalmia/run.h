@@ -12,6 +12,7 @@
 
 PETSC_EXTERN PetscErrorCode KalInitialize(int *, char ***, const char *);
 PETSC_EXTERN PetscErrorCode KalFinalize(PetscErrorCode, int *);
+PETSC_EXTERN PetscErrorCode KalAdvise(MPI_Comm);
 
 PETSC_EXTERN PetscErrorCode KalRunCreate(MPI_Comm, KalRun *);
 PETSC_EXTERN PetscErrorCode KalRunSetModel(KalRun, KalModel);

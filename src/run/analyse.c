@@ -221,7 +221,7 @@ static PetscErrorCode SetUpAnalysis(KalOffline *o)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What will be done, and the memory that it will take. */
+/* What will be done, the memory that it will take, and advice. */
 static PetscErrorCode Header(KalOffline *o)
 {
   KalRun      run = o->run;
@@ -238,6 +238,7 @@ static PetscErrorCode Header(KalOffline *o)
   PetscCall(KalAnalysisView(run->analysis, viewer));
   PetscCall(PetscPrintf(run->comm, "Posterior: %s, cycle %" PetscInt_FMT ", seed %" PetscInt_FMT "\n", o->posterior, run->cycle, run->seed));
   PetscCall(KalRunMemory(run));
+  PetscCall(KalAdviseLoudly(run->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 /*
-  KalRunHeader - Prints what will be done and the memory it will take
+  KalRunHeader - Prints what will be done, the memory it will take, and advice
 */
 PetscErrorCode KalRunHeader(KalRun run)
 {
@@ -30,6 +30,7 @@ PetscErrorCode KalRunHeader(KalRun run)
   }
   PetscCall(PetscPrintf(run->comm, "\n"));
   PetscCall(KalRunMemory(run));
+  PetscCall(run->dry ? KalAdvise(run->comm) : KalAdviseLoudly(run->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -267,7 +267,7 @@ static PetscErrorCode EnsembleOptions(KalRun run)
 .  -run_schedule <static> - static: a rank computes the members it holds; dynamic: one that is idle takes others'. Changes no bit
 .  -run_schedule_members <1> - members that a rank takes at once from a dynamic schedule, at most 64
 .  -run_progress <-1> - progress bar on standard error: 0 no, 1 yes, -1 where it is a terminal
-.  -run_dry - check options and data, print the header and the time a cycle will take, and stop
+.  -run_dry - check options and data, print the header, the time a cycle will take and advice about the machine, and stop
 .  -ensemble_size <64> - members N
 .  -ensemble_initial <file> - snapshot or HDF5 file with /members (N x n) or /mean (n) to begin from
 .  -ensemble_initial_spread <0.1> - spread about a mean that was read, times the prior's

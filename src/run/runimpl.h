@@ -164,6 +164,7 @@ PETSC_INTERN PetscErrorCode KalRunProgress(KalRun, PetscBool last);
 PETSC_INTERN PetscErrorCode KalRunSeconds(KalRun, double *);
 PETSC_INTERN PetscErrorCode KalRunResult(KalRun);
 PETSC_INTERN PetscErrorCode KalRunMemory(KalRun);
+PETSC_INTERN PetscErrorCode KalAdviseLoudly(MPI_Comm);
 
 PETSC_INTERN PetscErrorCode KalRunWrite(KalRun, PetscBool done);
 PETSC_INTERN PetscErrorCode KalRunReadOptions(KalRun);
