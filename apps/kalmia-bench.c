@@ -33,6 +33,7 @@ static PetscErrorCode Work(const char *csv)
   PetscCall(KalBenchCreate(PETSC_COMM_WORLD, &bench));
   PetscCall(KalBenchSetFromOptions(bench));
   if (!askedhelp) {
+    PetscCall(KalAdvise(PETSC_COMM_WORLD));
     PetscCall(KalBenchRun(bench));
     PetscCall(PetscViewerASCIIGetStdout(PETSC_COMM_WORLD, &viewer));
     PetscCall(KalBenchView(bench, viewer));

@@ -28,6 +28,7 @@ typedef struct {
   const char *unit;        /* of the work */
   PetscReal   work;        /* in this unit, over all ranks; 0: none is stated */
   PetscReal   least, most; /* targets: ratio at least, seconds at most; 0: none */
+  PetscReal   exponent;    /* expected of seconds over bound, for sizes ten times apart; 0: the row is no growth */
   PetscReal  *seconds, *bound;
 } KalBenchRow;
 
@@ -83,8 +84,6 @@ typedef struct {
   PetscInt layers, width[64], members, batch;
 } KalBenchNet;
 PETSC_INTERN PetscErrorCode KalBenchData(KalBench, const KalBenchNet *); /* samples to learn from, in files */
-PETSC_INTERN PetscErrorCode KalBenchNetOptions(KalBench, const KalBenchNet *, size_t, char *options, char *label);
-PETSC_INTERN PetscReal      KalBenchNetFlops(const KalBenchNet *); /* of the forward passes of all members */
-PETSC_INTERN PetscReal      KalBenchNetSize(const KalBenchNet *);  /* n */
+PETSC_INTERN PetscErrorCode KalBenchStart(KalBench, const KalBenchNet *, PetscBool alone, const char *options, KalStepped *, char *label);
 
 #endif

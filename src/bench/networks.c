@@ -17,7 +17,7 @@ static void Choose(KalBench bench, PetscInt layers, const PetscInt width[], Pets
   net->batch   = bench->batch ? bench->batch : 512;
 }
 
-PetscReal KalBenchNetSize(const KalBenchNet *net)
+static PetscReal NetSize(const KalBenchNet *net)
 {
   PetscReal n = 0.0;
 
@@ -25,7 +25,7 @@ PetscReal KalBenchNetSize(const KalBenchNet *net)
   return n;
 }
 
-PetscReal KalBenchNetFlops(const KalBenchNet *net)
+static PetscReal NetFlops(const KalBenchNet *net)
 {
   PetscReal products = 0.0;
 
@@ -33,10 +33,8 @@ PetscReal KalBenchNetFlops(const KalBenchNet *net)
   return 2.0 * products * net->members * net->batch;
 }
 
-/*
-  KalBenchNetOptions - The options of a run with a network, and what a row says of its sizes
-*/
-PetscErrorCode KalBenchNetOptions(KalBench bench, const KalBenchNet *net, size_t length, char *options, char *label)
+/* The options of a run with a network, and what a row says of its sizes. */
+static PetscErrorCode NetOptions(KalBench bench, const KalBenchNet *net, size_t length, char *options, char *label)
 {
   char widths[512] = "", one[16];
 
@@ -54,14 +52,18 @@ PetscErrorCode KalBenchNetOptions(KalBench bench, const KalBenchNet *net, size_t
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Makes a run with a network, its samples and more options. */
-static PetscErrorCode Start(KalBench bench, const KalBenchNet *net, PetscBool alone, const char *more, KalStepped *stepped, char *label)
+/*
+  KalBenchStart - Makes a run with a network, its samples and more options
+
+  Collective.
+*/
+PetscErrorCode KalBenchStart(KalBench bench, const KalBenchNet *net, PetscBool alone, const char *more, KalStepped *stepped, char *label)
 {
   char options[4096], *comma;
 
   PetscFunctionBeginUser;
   PetscCall(KalBenchData(bench, net));
-  PetscCall(KalBenchNetOptions(bench, net, sizeof options, options, label));
+  PetscCall(NetOptions(bench, net, sizeof options, options, label));
   PetscCall(PetscStrlcat(options, more, sizeof options));
   PetscCall(KalSteppedCreate(bench, alone, options, stepped));
   PetscCallMPI(MPI_Barrier(bench->comm));
@@ -106,7 +108,7 @@ static PetscErrorCode ForwardCreate(KalBench bench, void **group)
   for (PetscInt i = 0; i < forward->count; i++) {
     Choose(bench, i == 2 ? 3 : 2, width[i], 512, &forward->net[i]);
     forward->least[i] = bench->layers || bench->members || bench->batch ? 0.0 : least[i];
-    PetscCall(Start(bench, &forward->net[i], PETSC_FALSE, " -analysis_type haber -model_precision single", &forward->stepped[i], forward->label[i]));
+    PetscCall(KalBenchStart(bench, &forward->net[i], PETSC_FALSE, " -analysis_type haber -model_precision single", &forward->stepped[i], forward->label[i]));
   }
   *group = forward;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -118,7 +120,7 @@ static PetscErrorCode ForwardMeasure(KalBench bench, void *group)
 
   PetscFunctionBeginUser;
   for (PetscInt i = 0; i < forward->count; i++) {
-    const PetscReal flops = KalBenchNetFlops(&forward->net[i]);
+    const PetscReal flops = NetFlops(&forward->net[i]);
     KalBenchRow     row   = {.name = "forward", .unit = "GF", .work = flops * 1e-9, .least = forward->least[i]};
 
     PetscCall(KalSteppedStep(bench, &forward->stepped[i]));
@@ -163,7 +165,7 @@ static PetscErrorCode GramCreate(KalBench bench, void **group)
         .layers = 1, .width = {8, 10},
              .members = bench->members ? bench->members : members[i], .batch = PetscMax(1, (bench->observations ? bench->observations : 10000) / 10)
     };
-    PetscCall(Start(bench, &gram->net[i], PETSC_FALSE, " -analysis_type eki -observations_loss squared -analysis_space ensemble", &gram->stepped[i], label));
+    PetscCall(KalBenchStart(bench, &gram->net[i], PETSC_FALSE, " -analysis_type eki -observations_loss squared -analysis_space ensemble", &gram->stepped[i], label));
   }
   *group = gram;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -234,8 +236,8 @@ static PetscErrorCode CycleCreate(KalBench bench, void **group)
   PetscCall(PetscNew(&cycle));
   Choose(bench, 2, width, 512, &cycle->net);
   for (int m = 0; m < METHODS; m++) {
-    PetscCall(Start(bench, &cycle->net, PETSC_FALSE, methods[m].options, &cycle->all[m], cycle->label));
-    if (bench->size > 1) PetscCall(Start(bench, &cycle->net, PETSC_TRUE, methods[m].options, &cycle->alone[m], cycle->label));
+    PetscCall(KalBenchStart(bench, &cycle->net, PETSC_FALSE, methods[m].options, &cycle->all[m], cycle->label));
+    if (bench->size > 1) PetscCall(KalBenchStart(bench, &cycle->net, PETSC_TRUE, methods[m].options, &cycle->alone[m], cycle->label));
   }
   *group = cycle;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -248,9 +250,9 @@ static PetscErrorCode CycleCreate(KalBench bench, void **group)
 */
 static PetscReal Bound(KalBench bench, const KalBenchNet *net, Method method)
 {
-  const PetscReal N = net->members, n = KalBenchNetSize(net), p = (PetscReal)net->batch * net->width[net->layers];
+  const PetscReal N = net->members, n = NetSize(net), p = (PetscReal)net->batch * net->width[net->layers];
   const KalRate   gemm    = method == EKI_SINGLE ? KAL_RATE_SGEMM : KAL_RATE_DGEMM;
-  PetscReal       seconds = Seconds(bench, KAL_RATE_SGEMM, KalBenchNetFlops(net)) + Seconds(bench, KAL_RATE_COPY, 8.0 * p * N) + Seconds(bench, KAL_RATE_DGEMM, p * N * (N + 1.0));
+  PetscReal       seconds = Seconds(bench, KAL_RATE_SGEMM, NetFlops(net)) + Seconds(bench, KAL_RATE_COPY, 8.0 * p * N) + Seconds(bench, KAL_RATE_DGEMM, p * N * (N + 1.0));
 
   if (method == HABER) return seconds + Seconds(bench, KAL_RATE_DGEMM, N * N * N / 3.0) * bench->size + 2.0 * Seconds(bench, KAL_RATE_DRAW, N * n);
   seconds += Seconds(bench, KAL_RATE_DGEMM, 2.0 * p * N * N) + Seconds(bench, KAL_RATE_DGEMM, (1.0 / 3.0 + 2.0) * N * N * N) * bench->size;
@@ -260,7 +262,7 @@ static PetscReal Bound(KalBench bench, const KalBenchNet *net, Method method)
 /* The analysis of haber: its passes over the perturbations, which are drawn once for the members and once for their combination; and all of it. */
 static PetscErrorCode HaberAnalysis(KalBench bench, const Cycle *cycle)
 {
-  const PetscReal *seconds = cycle->all[HABER].seconds, N = cycle->net.members, n = KalBenchNetSize(&cycle->net), p = (PetscReal)cycle->net.batch * cycle->net.width[cycle->net.layers];
+  const PetscReal *seconds = cycle->all[HABER].seconds, N = cycle->net.members, n = NetSize(&cycle->net), p = (PetscReal)cycle->net.batch * cycle->net.width[cycle->net.layers];
   KalBenchRow      row = {.name = "haber analysis"}, passes = {.name = "haber passes", .unit = "G", .work = 2.0 * N * n * 1e-9, .least = 0.70};
   const PetscReal  bound = Seconds(bench, KAL_RATE_COPY, 8.0 * p * N) + Seconds(bench, KAL_RATE_DGEMM, p * N * (N + 1.0)) + Seconds(bench, KAL_RATE_DGEMM, N * N * N / 3.0) * bench->size + Seconds(bench, KAL_RATE_DRAW, N * n);
 

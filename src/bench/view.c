@@ -14,12 +14,12 @@ static const struct {
     {"plain file, read cold",          "machine file read",  "GB/s", 1e-9},
 };
 
-/* The median of the ratios, and the seconds and the bound of the row. */
+/* The median of the ratios; of a growth, of the exponents. */
 static PetscReal Ratio(KalBench bench, const KalBenchRow *row)
 {
   PetscReal ratio[1000];
 
-  for (PetscInt r = 0; r < bench->repeats; r++) ratio[r] = row->bound[r] / row->seconds[r];
+  for (PetscInt r = 0; r < bench->repeats; r++) ratio[r] = row->exponent > 0.0 ? PetscLog10Real(row->seconds[r] / row->bound[r]) : row->bound[r] / row->seconds[r];
   return KalBenchMedian(bench->repeats, ratio);
 }
 
@@ -28,6 +28,7 @@ static PetscErrorCode Target(const KalBenchRow *row, PetscReal ratio, PetscReal 
 {
   PetscFunctionBeginUser;
   text[0] = '\0';
+  if (row->exponent > 0.0) PetscCall(PetscSNPrintf(text, length, "exponent, expected %.0f", (double)row->exponent));
   if (row->least > 0.0) PetscCall(PetscSNPrintf(text, length, ">= %.2f %s", (double)row->least, ratio >= row->least ? "reached" : "MISSED"));
   if (row->most > 0.0) PetscCall(PetscSNPrintf(text, length, "<= %.2f s %s", (double)row->most, seconds <= row->most ? "reached" : "MISSED"));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -44,7 +45,7 @@ static PetscErrorCode Target(const KalBenchRow *row, PetscReal ratio, PetscReal 
 
    Note:
    A ratio is what the machine would take, at the rates measured beside, divided by what was taken; of an efficiency, the time
-   on one rank divided by that on all, times their number.
+   on one rank divided by that on all, times their number; of a growth, the exponent of the size that the time goes with.
 @*/
 PetscErrorCode KalBenchView(KalBench bench, PetscViewer viewer)
 {

@@ -38,9 +38,9 @@ typedef struct {
   void (*packsingle)(PetscInt columns, PetscInt numbers, const float *x, size_t ld, float *packed, PetscInt pitch);
 } KalPanels;
 
-PETSC_INTERN const KalPanels     *KalPanelsGet(void);
-PETSC_INTERN const KalPanels     *KalPanelsOf(int which); /* 0 plain, 1 avx2, 2 avx512f; NULL where the processor has it not */
-PETSC_INTERN const KalPanelWidth *KalPanelsChoose(const KalPanels *, PetscInt columns);
+PETSC_EXTERN const KalPanels     *KalPanelsGet(void);
+PETSC_EXTERN const KalPanels     *KalPanelsOf(int which); /* 0 plain, 1 avx2, 2 avx512f; NULL where the processor has it not */
+PETSC_EXTERN const KalPanelWidth *KalPanelsChoose(const KalPanels *, PetscInt columns);
 
 /* The first byte of some memory, taken with KAL_PANEL_ALIGN bytes to spare, where panels may lie. */
 static inline void *KalPanelsAlign(void *memory)
