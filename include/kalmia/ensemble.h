@@ -95,6 +95,7 @@ PETSC_EXTERN PetscErrorCode KalEnsembleCombine(KalEnsemble, const PetscReal *, P
 PETSC_EXTERN PetscErrorCode KalEnsembleGetMean(KalEnsemble, const PetscScalar **);
 PETSC_EXTERN PetscErrorCode KalEnsembleGetSpread(KalEnsemble, PetscReal *);
 PETSC_EXTERN PetscErrorCode KalEnsembleGetMemberDigests(KalEnsemble, PetscInt64 *);
+PETSC_EXTERN PetscErrorCode KalEnsembleGatherDigests(KalEnsemble, PetscBool, PetscInt64 *);
 PETSC_EXTERN PetscErrorCode KalEnsembleChecksum(KalEnsemble, PetscInt64 *);
 PETSC_EXTERN PetscErrorCode KalEnsembleGetMemory(KalEnsemble, PetscReal *);
 

@@ -1,14 +1,14 @@
 /* A snapshot beside a plain file of the same size: written and flushed, and read from the disk with its checksums. */
 #include <bench/benchimpl.h>
 
-#include <string.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #define FILE_N 262144 /* numbers of a member: 2 MiB */
 
 typedef struct {
   KalEnsemble ensemble;
-  char        plain[PETSC_MAX_PATH_LEN], snapshot[PETSC_MAX_PATH_LEN];
+  char        plain[PETSC_MAX_PATH_LEN], aside[PETSC_MAX_PATH_LEN], snapshot[PETSC_MAX_PATH_LEN];
 } Files;
 
 static PetscErrorCode FileCreate(KalBench bench, void **group)
@@ -22,6 +22,7 @@ static PetscErrorCode FileCreate(KalBench bench, void **group)
   PetscCall(PetscNew(&files));
   PetscCallMPI(MPI_Bcast(&id, 1, MPI_UNSIGNED, 0, bench->comm));
   PetscCall(PetscSNPrintf(files->plain, sizeof files->plain, "%s/kalmia-bench-%u-plain", bench->folder, id));
+  PetscCall(PetscSNPrintf(files->aside, sizeof files->aside, "%s.tmp", files->plain));
   PetscCall(PetscSNPrintf(files->snapshot, sizeof files->snapshot, "%s/kalmia-bench-%u.h5", bench->folder, id));
   PetscCall(KalEnsembleCreate(bench->comm, &files->ensemble));
   PetscCall(KalEnsembleSetSizes(files->ensemble, FILE_N, PetscMax(bench->size, bench->filesize / 2)));
@@ -33,6 +34,15 @@ static PetscErrorCode FileCreate(KalBench bench, void **group)
     PetscCall(KalDrawNormal((KalKey){0, KAL_DRAW_TEST, 0, j}, 0, FILE_N, x));
   }
   *group = files;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* As a snapshot is: aside, flushed, and renamed over the one before, which is there until then. */
+static PetscErrorCode WritePlain(KalBench bench, Files *files, PetscInt64 bytes, void *data, PetscReal *seconds)
+{
+  PetscFunctionBeginUser;
+  PetscCall(KalBenchFilePlain(bench, files->aside, PETSC_TRUE, bytes, data, seconds));
+  if (!bench->rank) PetscCheck(!rename(files->aside, files->plain), PETSC_COMM_SELF, PETSC_ERR_FILE_WRITE, "%s cannot be renamed; give another -bench_folder", files->aside);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -102,7 +112,7 @@ static PetscErrorCode FileMeasure(KalBench bench, void *group)
   bytes = (PetscReal)mine * bench->size;
   for (int half = 0; half < 2; half++) { /* who goes first takes turns */
     if ((bench->repeat + half) % 2) PetscCall(WriteSnapshot(bench, files, &seconds[1]));
-    else PetscCall(KalBenchFilePlain(bench, files->plain, PETSC_TRUE, mine, x, &seconds[0]));
+    else PetscCall(WritePlain(bench, files, mine, x, &seconds[0]));
   }
   PetscCall(Forget(bench, files->plain));
   PetscCall(Forget(bench, files->snapshot));

@@ -319,6 +319,26 @@ PetscErrorCode KalEnsembleGatherRows(KalEnsemble ensemble, PetscScalar *x)
 @*/
 PetscErrorCode KalEnsembleGetMemberDigests(KalEnsemble ensemble, PetscInt64 *digests)
 {
+  PetscFunctionBeginUser;
+  PetscCall(KalEnsembleGatherDigests(ensemble, PETSC_FALSE, digests));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalEnsembleGatherDigests - As KalEnsembleGetMemberDigests(), where each rank may have taken those of its own members already
+
+   Collective
+
+   Input Parameters:
++  ensemble - a stored ensemble, set up
+.  taken - whether a rank's own digests stand in their places of `digests`
+-  digests - N places
+
+   Output Parameter:
+.  digests - those of all members, the same on every rank
+@*/
+PetscErrorCode KalEnsembleGatherDigests(KalEnsemble ensemble, PetscBool taken, PetscInt64 *digests)
+{
   KalEnsemble  e = ensemble;
   PetscMPIInt *counts, *offsets, rank;
   PetscInt     j;
@@ -331,7 +351,7 @@ PetscErrorCode KalEnsembleGetMemberDigests(KalEnsemble ensemble, PetscInt64 *dig
     offsets[rank] = (PetscMPIInt)KalShare(e->N, rank, e->size);
     counts[rank]  = (PetscMPIInt)KalShare(e->N, rank + 1, e->size) - offsets[rank];
   }
-  for (j = e->first; j < e->last; j++) PetscCall(KalDigest(e->local + (size_t)(j - e->first) * e->n, (size_t)e->n * sizeof(PetscScalar), 0, &digests[j]));
+  for (j = e->first; j < e->last && !taken; j++) PetscCall(KalDigest(e->local + (size_t)(j - e->first) * e->n, (size_t)e->n * sizeof(PetscScalar), 0, &digests[j]));
   PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, digests, counts, offsets, MPI_INT64_T, e->comm));
   PetscCall(PetscFree2(counts, offsets));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -1,6 +1,8 @@
 /* What a run's bits depend on: version, commit, PETSc, BLAS and its kernels. */
 #include "runimpl.h"
 
+#include <ensemble/panels.h>
+
 #ifndef KALMIA_COMMIT
 #define KALMIA_COMMIT "unknown"
 #endif
@@ -16,6 +18,6 @@ PetscErrorCode KalProvenance(size_t length, char *text)
 
   PetscFunctionBeginUser;
   PetscCall(KalGetKernels(sizeof kernels, kernels));
-  PetscCall(PetscSNPrintf(text, length, "kalmia %s (%s), PETSc %d.%d.%d, BLAS %s", KALMIA_VERSION, KALMIA_COMMIT, PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR, kernels));
+  PetscCall(PetscSNPrintf(text, length, "kalmia %s (%s), PETSc %d.%d.%d, BLAS %s, products %s", KALMIA_VERSION, KALMIA_COMMIT, PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR, kernels, KalPanelsGet()->name));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -221,8 +221,22 @@ done:
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The values, in rounds. */
-static PetscErrorCode ReadRounds(KalSnapshot snap, const char *name, PetscInt n, KalEnsemble ens)
+/* The checksums of members that a box brought whole, while they are in the cache; those of others are left alone. */
+static PetscErrorCode DigestBox(const Rounds *rounds, const KalBox *box, PetscInt64 *digests)
+{
+  PetscScalar *member;
+
+  PetscFunctionBeginUser;
+  if (!box->elements || box->count[1] != (hsize_t)rounds->n) PetscFunctionReturn(PETSC_SUCCESS);
+  for (hsize_t k = 0; k < box->count[0]; k++) {
+    PetscCall(KalEnsembleGetMember(rounds->ens, (PetscInt)(box->start[0] + k), &member));
+    PetscCall(KalDigest(member, (size_t)rounds->n * sizeof *member, 0, &digests[box->start[0] + k]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The values, in rounds; `digests` of the members of this rank where a round brings them whole, as `whole` says it does. */
+static PetscErrorCode ReadRounds(KalSnapshot snap, const char *name, PetscInt n, KalEnsemble ens, PetscInt64 *digests, PetscBool *whole)
 {
   char   text[KAL_SNAPSHOT_TEXT] = "";
   Rounds rounds;
@@ -238,7 +252,9 @@ static PetscErrorCode ReadRounds(KalSnapshot snap, const char *name, PetscInt n,
     PetscCall(RoundsGet(&rounds, r, &box, &data));
     if (KalH5Move(PETSC_FALSE, dataset, H5T_IEEE_F64LE, snap->transfer, 2, &box, data) < 0) bad = -1;
     PetscCall(RoundsCopy(&rounds, &box, PETSC_FALSE));
+    PetscCall(DigestBox(&rounds, &box, digests));
   }
+  *whole = (PetscBool)((hsize_t)n * sizeof(PetscScalar) <= KAL_SNAPSHOT_BLOCK);
   PetscCall(PetscFree(rounds.buffer));
   if (bad < 0) KalH5Text(text, "%s of snapshot %s cannot be read; restart from the one before it, %s.1, if there is one", name, snap->path, snap->path);
   KalH5Close(dataset);
@@ -250,13 +266,14 @@ static PetscErrorCode ReadRounds(KalSnapshot snap, const char *name, PetscInt n,
 /* Reads and compares; `written` and `read` have room for N digests each. */
 static PetscErrorCode ReadChecked(KalSnapshot snap, const char *name, PetscInt n, PetscInt N, KalEnsemble ens, PetscInt64 *written, PetscInt64 *read)
 {
-  char     text[KAL_SNAPSHOT_TEXT] = "";
-  PetscInt damaged = 0, which = -1;
+  char      text[KAL_SNAPSHOT_TEXT] = "";
+  PetscInt  damaged = 0, which = -1;
+  PetscBool whole = PETSC_FALSE;
 
   PetscFunctionBeginUser;
   PetscCall(ReadDigests(snap, name, n, N, written));
-  PetscCall(ReadRounds(snap, name, n, ens));
-  PetscCall(KalEnsembleGetMemberDigests(ens, read));
+  PetscCall(ReadRounds(snap, name, n, ens, read, &whole));
+  PetscCall(KalEnsembleGatherDigests(ens, whole, read));
   for (PetscInt j = N - 1; j >= 0; j--) {
     if (read[j] == written[j]) continue;
     damaged++;
