@@ -140,12 +140,10 @@ static PetscErrorCode VisitProduct(void *ctx, const KalRows *rows, PetscReal *su
   PetscFunctionBeginUser;
   PetscCall(PetscBLASIntCast(rows->count, &count));
   PetscCall(PetscBLASIntCast(op->N, &N));
-  if (rows->ld[0] != rows->count) { /* dgemv, unlike dgemm, has other bits where 1 to 3 rows are contiguous (OpenBLAS): always make them so */
-    for (j = 0; j < op->N; j++) PetscCall(PetscArraycpy(op->block + (size_t)j * rows->count, A + (size_t)j * rows->ld[0], rows->count));
-    A = op->block;
-  }
-  PetscCallBLAS("BLASgemv", BLASgemv_("N", &count, &N, &one, A, &count, op->v, &inc, &zero, op->work, &inc));
-  PetscCallBLAS("BLASgemv", BLASgemv_("T", &count, &N, &one, A, &count, op->work, &inc, &zero, sums, &inc));
+  /* OpenBLAS's dgemv, unlike its dgemm, has other bits where 1 to 3 rows are contiguous, and with Prescott's kernels by alignment: always copy them */
+  for (j = 0; j < op->N; j++) PetscCall(PetscArraycpy(op->block + (size_t)j * rows->count, A + (size_t)j * rows->ld[0], rows->count));
+  PetscCallBLAS("BLASgemv", BLASgemv_("N", &count, &N, &one, op->block, &count, op->v, &inc, &zero, op->work, &inc));
+  PetscCallBLAS("BLASgemv", BLASgemv_("T", &count, &N, &one, op->block, &count, op->work, &inc, &zero, sums, &inc));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
