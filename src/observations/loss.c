@@ -7,18 +7,6 @@
 /* Smallest probability in the weight of logits: keeps what is divided by its root finite. */
 #define KAL_PROBABILITY_TINY 1e-12
 
-static inline void Softmax(PetscInt c, const PetscScalar *g, PetscScalar *p)
-{
-  PetscReal top = g[0], sum = 0.0;
-
-  for (PetscInt k = 1; k < c; k++) top = PetscMax(top, g[k]);
-  for (PetscInt k = 0; k < c; k++) {
-    p[k] = PetscExpReal(g[k] - top);
-    sum += p[k];
-  }
-  for (PetscInt k = 0; k < c; k++) p[k] /= sum;
-}
-
 static inline PetscReal CrossEntropy(PetscInt c, const PetscScalar *g, PetscInt label)
 {
   PetscReal top = g[0], sum = 0.0;
