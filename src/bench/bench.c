@@ -1,5 +1,6 @@
 /* Life of a benchmark: options, groups of measurements in turn, medians. */
 #include <bench/benchimpl.h>
+#include <run/runimpl.h>
 
 #include <string.h>
 #include <unistd.h>
@@ -93,6 +94,7 @@ PetscErrorCode KalBenchSetFromOptions(KalBench bench)
   PetscBool set;
 
   PetscFunctionBeginUser;
+  PetscCall(KalOptionsRefuseLarge(bench->comm));
   PetscOptionsBegin(bench->comm, NULL, "Benchmark", "KalBench");
   PetscCall(PetscOptionsString("-bench_rows", "Groups of rows to measure, by commas: forward, gram, analysis, exchange, local, cycle, file, growth", "KalBenchSetFromOptions", bench->wanted, bench->wanted, sizeof bench->wanted, NULL));
   PetscCall(PetscOptionsRangeInt("-bench_repeats", "Repeats that medians are taken of", "KalBenchSetFromOptions", bench->repeats, &bench->repeats, NULL, 1, 1000));
@@ -109,6 +111,7 @@ PetscErrorCode KalBenchSetFromOptions(KalBench bench)
   for (i = 0; i < count && set; i++) PetscCheck(bench->width[i] > 0, bench->comm, PETSC_ERR_ARG_OUTOFRANGE, "-bench_layers has a width of %" PetscInt_FMT "; at least 1 is needed", bench->width[i]);
   PetscCheck(bench->members != 1, bench->comm, PETSC_ERR_ARG_OUTOFRANGE, "-bench_members 1: at least 2 are needed");
   PetscCall(CheckWanted(bench));
+  PetscCall(KalOptionsRefuseUnknown(bench->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -33,6 +33,9 @@ check "and no other" [ "$(grep -c '^forward\|^gram\|^cycle' table)" = 0 ]
 expect_fail "-bench_rows names speed, which is no group of rows; there are forward, gram" run 2 "$KALMIA_BIN/kalmia-bench" -bench_rows forward,speed
 expect_fail "-bench_layers has 1 width" run 1 "$KALMIA_BIN/kalmia-bench" -bench_layers 7
 expect_fail "-bench_members 1: at least 2" run 1 "$KALMIA_BIN/kalmia-bench" -bench_members 1
+expect_fail "Unknown option -bench_speed" run 2 "$KALMIA_BIN/kalmia-bench" -bench_speed 3
+expect_fail "-bench_rows stands without a value" run 1 "$KALMIA_BIN/kalmia-bench" -bench_rows
+expect_fail "-bench_state 99999999999 is too large" run 1 "$KALMIA_BIN/kalmia-bench" -bench_state 99999999999
 expect_fail "no/such/folder" run 2 "$KALMIA_BIN/kalmia-bench" -bench_rows file -bench_file_size 8 -bench_folder no/such/folder
 expect_fail "cannot be written" run 2 "$KALMIA_BIN/kalmia-bench" -bench_rows exchange -bench_repeats 1 -bench_state 100 -bench_members 6 --csv no/such/file.csv
 
