@@ -136,6 +136,7 @@ PETSC_EXTERN PetscErrorCode KalAnalysisSetMean(KalAnalysis, PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetFromOptions(KalAnalysis);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetUp(KalAnalysis);
 PETSC_EXTERN PetscErrorCode KalAnalysisGetNeeds(KalAnalysis, KalNeeds *);
+PETSC_EXTERN PetscErrorCode KalAnalysisGetKSP(KalAnalysis, KSP *);
 PETSC_EXTERN PetscErrorCode KalAnalysisCheck(KalAnalysis, KalObservations);
 PETSC_EXTERN PetscErrorCode KalAnalysisBegin(KalAnalysis, PetscInt);
 PETSC_EXTERN PetscErrorCode KalAnalysisAsk(KalAnalysis, KalAsk *);

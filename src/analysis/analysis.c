@@ -1,8 +1,6 @@
 /* Life cycle of an analysis and the table of its types. */
 #include "analysisimpl.h"
 
-extern const char *const KalSpaces[];
-
 typedef PetscErrorCode (*KalCreate)(KalAnalysis);
 
 static PetscFunctionList types;
@@ -297,10 +295,13 @@ PetscErrorCode KalAnalysisSetMean(KalAnalysis analysis, PetscScalar *mean)
    Options Database Keys:
 +  -analysis_type <eki> - the method
 .  -analysis_space <auto> - where its linear system is solved: ensemble (N x N), observation (p x p), matrix-free; auto: the smaller of the first two
--  -analysis_schedule_cycles <0> - cycles over which schedules of step and spread run
+-  -analysis_schedule_cycles <0> - cycles over which schedules of step and spread run; of a method that has them
 
    Note:
-   The linear system is a KSP with the prefix analysis_ : -analysis_ksp_type, -analysis_pc_type and so on.
+   The linear system of eki, etki, haber, esmda, oi, 3dvar and extkf is a KSP with the prefix analysis_ : -analysis_ksp_type, -analysis_pc_type and
+   so on. The others take an eigen-decomposition, and none of these options. climatology and methods from outside the library have no space.
+
+.seealso: KalAnalysisGetKSP()
 @*/
 PetscErrorCode KalAnalysisSetFromOptions(KalAnalysis analysis)
 {
@@ -312,8 +313,8 @@ PetscErrorCode KalAnalysisSetFromOptions(KalAnalysis analysis)
   PetscOptionsBegin(analysis->comm, NULL, "Analysis", "KalAnalysis");
   PetscCall(PetscOptionsFList("-analysis_type", "Method", "KalAnalysisSetType", types, type, type, sizeof type, NULL));
   if (!analysis->type[0]) PetscCall(KalAnalysisSetType(analysis, type));
-  PetscCall(PetscOptionsEnum("-analysis_space", "Space of the linear system", "KalAnalysisSetFromOptions", KalSpaces, space, &space, NULL));
-  PetscCall(PetscOptionsBoundedInt("-analysis_schedule_cycles", "Cycles over which schedules of step and spread run", "KalAnalysisSetFromOptions", analysis->horizon, &analysis->horizon, NULL, 0));
+  if (analysis->takes & KAL_TAKES_SPACE) PetscCall(PetscOptionsEnum("-analysis_space", "Space of the linear system", "KalAnalysisSetFromOptions", KalSpaces, space, &space, NULL));
+  if (analysis->takes & KAL_TAKES_SCHEDULE) PetscCall(PetscOptionsBoundedInt("-analysis_schedule_cycles", "Cycles over which schedules of step and spread run", "KalAnalysisSetFromOptions", analysis->horizon, &analysis->horizon, NULL, 0));
   analysis->space = (KalSpace)space;
   if (analysis->ops.setfromoptions) PetscCall(analysis->ops.setfromoptions(analysis, PetscOptionsObject));
   PetscOptionsEnd();
@@ -355,6 +356,24 @@ PetscErrorCode KalAnalysisGetNeeds(KalAnalysis analysis, KalNeeds *needs)
 {
   PetscFunctionBeginUser;
   *needs = analysis->needs;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisGetKSP - Gets the solver of the method's linear system
+
+   Not Collective
+
+   Input Parameter:
+.  analysis - the analysis, set up
+
+   Output Parameter:
+.  ksp - the solver, which every rank runs on its own; NULL of a method that solves no linear system
+@*/
+PetscErrorCode KalAnalysisGetKSP(KalAnalysis analysis, KSP *ksp)
+{
+  PetscFunctionBeginUser;
+  *ksp = analysis->ksp;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -544,7 +563,9 @@ PetscErrorCode KalAnalysisIsDone(KalAnalysis analysis, PetscBool *done)
 PetscErrorCode KalAnalysisView(KalAnalysis analysis, PetscViewer viewer)
 {
   PetscFunctionBeginUser;
-  PetscCall(PetscViewerASCIIPrintf(viewer, "analysis: %s, linear system in %s space\n", analysis->type, KalSpaces[analysis->space]));
+  PetscCall(PetscViewerASCIIPrintf(viewer, "analysis: %s", analysis->type));
+  if (analysis->takes & KAL_TAKES_SPACE) PetscCall(PetscViewerASCIIPrintf(viewer, ", linear system in %s space", KalSpaces[analysis->space]));
+  PetscCall(PetscViewerASCIIPrintf(viewer, "\n"));
   if (!analysis->uniform && analysis->setup) PetscCall(PetscViewerASCIIPrintf(viewer, "  ranks run different BLAS kernels: rank 0 solves and sends; other rank counts may give other bits\n"));
   if (analysis->ops.view) PetscCall(analysis->ops.view(analysis, viewer));
   PetscFunctionReturn(PETSC_SUCCESS);

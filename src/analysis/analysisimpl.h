@@ -16,6 +16,13 @@ typedef enum {
   KAL_SPACE_MATRIXFREE,
 } KalSpace;
 
+/* Options of every method's prefix that a method reads; its create function says which. Any other is unknown to the run. */
+#define KAL_TAKES_SPACE    1 /* -analysis_space */
+#define KAL_TAKES_SOLVER   2 /* -analysis_ksp_..., -analysis_pc_...: it calls KalSolve() */
+#define KAL_TAKES_SCHEDULE 4 /* -analysis_schedule_cycles */
+
+PETSC_INTERN const char *const KalSpaces[];
+
 #define KAL_MOST_COPIES 2
 #define KAL_MOST_SYSTEM 10000 /* unknowns of a system that is formed, and members of N x N weights */
 
@@ -51,6 +58,7 @@ struct _p_KalAnalysis {
   KalAnalysisOps    ops;
   void             *data;
   PetscBool         setup;
+  int               takes; /* of KAL_TAKES_... */
   PetscInt          n, N, seed;
   PetscInt          perepoch; /* cycles in an epoch */
   PetscInt          horizon;  /* cycles over which schedules run, 0: none was given */
@@ -73,11 +81,10 @@ struct _p_KalAnalysis {
   KalTransform  transform;
   KalSpace      space;
   PetscBool     uniform;   /* all ranks run the same BLAS kernels: they may solve in lockstep */
-  KSP           ksp;       /* kept for its options between cycles */
+  KSP           ksp;       /* kept for its options between cycles; NULL unless the method takes a solver */
+  PetscBool     kspview;   /* -analysis_ksp_view */
   PetscReal    *eigenwork; /* of KalEigen() */
   PetscBLASInt *eigeniwork, eigenorder, eigenlwork, eigenliwork;
-  PetscInt      kspsize;
-  KalSpace      kspspace;
 };
 
 /*

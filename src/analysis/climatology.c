@@ -5,7 +5,6 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
 {
   PetscFunctionBeginUser;
   PetscCall(KalReferenceSetUp(analysis, PETSC_TRUE)); /* the run takes mean and covariance together */
-  analysis->needs.climatology = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -44,6 +43,8 @@ M*/
 PetscErrorCode KalAnalysisCreate_Climatology(KalAnalysis analysis)
 {
   PetscFunctionBeginUser;
+  analysis->needs.climatology = PETSC_TRUE;
+
   analysis->ops.setup  = SetUp;
   analysis->ops.tell   = Tell;
   analysis->ops.update = Update;

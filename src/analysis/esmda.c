@@ -243,6 +243,7 @@ PetscErrorCode KalAnalysisCreate_ESMDA(KalAnalysis analysis)
   esmda->steps                 = 4;
   esmda->ratio                 = 1.0;
   analysis->data               = esmda;
+  analysis->takes              = KAL_TAKES_SPACE | KAL_TAKES_SOLVER;
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;
   analysis->ops.check          = Check;

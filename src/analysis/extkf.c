@@ -232,6 +232,7 @@ PetscErrorCode KalAnalysisCreate_ExtKF(KalAnalysis analysis)
   PetscCall(PetscNew(&extkf));
   extkf->inflation             = 1.0;
   analysis->data               = extkf;
+  analysis->takes              = KAL_TAKES_SPACE | KAL_TAKES_SOLVER;
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;
   analysis->ops.begin          = Begin;

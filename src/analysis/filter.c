@@ -294,6 +294,7 @@ PetscErrorCode KalFilterCreate(KalAnalysis analysis, KalFilter **created)
   PetscCall(KalInflationDefaults(&filter->inflation));
   filter->decompose            = KalSpectrumCompute;
   analysis->data               = filter;
+  analysis->takes              = KAL_TAKES_SPACE;
   analysis->ops.setfromoptions = KalFilterSetFromOptions;
   analysis->ops.setup          = SetUp;
   analysis->ops.check          = Check;

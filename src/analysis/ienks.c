@@ -374,6 +374,7 @@ PetscErrorCode KalAnalysisCreate_IEnKS(KalAnalysis analysis)
   ienks->iterations            = 10;
   ienks->epsilon               = 1e-4;
   analysis->data               = ienks;
+  analysis->takes              = KAL_TAKES_SPACE;
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;
   analysis->ops.check          = Check;

@@ -332,6 +332,7 @@ PetscErrorCode KalInversionCreate(KalAnalysis analysis, const char *prefix, KalI
   inv->inflation      = 1.0;
 
   analysis->data               = inv;
+  analysis->takes              = KAL_TAKES_SPACE | KAL_TAKES_SOLVER;
   analysis->ops.setfromoptions = KalInversionSetFromOptions;
   analysis->ops.setup          = SetUp;
   analysis->ops.check          = CheckLoss;

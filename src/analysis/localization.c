@@ -25,7 +25,8 @@ PetscErrorCode KalLocalizationDefaults(KalLocalization *loc)
    KalLocalization - How much an observation counts at a distance
 
    Options Database Keys:
-+  -localization_type <gaspari-cohn> - gaspari-cohn, gaussian, boxcar; none: every observation counts everywhere, and no locations are needed
++  -localization_type <gaspari-cohn> - gaspari-cohn, gaussian, boxcar; none: every observation counts everywhere, no locations are needed, and
+                                      none of the other keys is allowed
 .  -localization_radius <r> - the radius, in the model's unit of length; there is no default
 .  -localization_convention <length-scale> - what the radius is: length-scale, half-support, support
 -  -localization_threshold <0.001> - smaller coefficients are dropped; at least 0, less than 1
@@ -94,6 +95,20 @@ static void Lengths(KalLocalization *loc)
   loc->reach = loc->edge * (1.0 + 1e-9);
 }
 
+/* Without a localization there is nothing that these could say. */
+static PetscErrorCode RefuseUnused(KalAnalysis analysis)
+{
+  static const char *const unused[] = {"-localization_radius", "-localization_convention", "-localization_threshold", "-letkf_batch"};
+  PetscBool                set;
+
+  PetscFunctionBeginUser;
+  for (size_t k = 0; k < PETSC_STATIC_ARRAY_LENGTH(unused); k++) {
+    PetscCall(PetscOptionsHasName(NULL, NULL, unused[k], &set));
+    PetscCheck(!set, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s makes no sense with -localization_type none, where every observation counts everywhere; leave one of them out", unused[k]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   KalLocalizationSetUp - Checks the options and that there are locations
 
@@ -102,7 +117,10 @@ static void Lengths(KalLocalization *loc)
 PetscErrorCode KalLocalizationSetUp(KalAnalysis analysis, KalLocalization *loc)
 {
   PetscFunctionBeginUser;
-  if (loc->type == KAL_LOCALIZE_NONE) PetscFunctionReturn(PETSC_SUCCESS);
+  if (loc->type == KAL_LOCALIZE_NONE) {
+    PetscCall(RefuseUnused(analysis));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCheck(loc->radius > 0.0 && !PetscIsInfOrNanReal(loc->radius), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-localization_radius %g: the radius of -localization_type %s must be positive; -localization_type none does without", (double)loc->radius, Types[loc->type]);
   PetscCheck(loc->threshold >= 0.0 && loc->threshold < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-localization_threshold %g: must be at least 0 and less than 1", (double)loc->threshold);
   PetscCheck(analysis->locate && analysis->domain.dimension > 0, analysis->comm, PETSC_ERR_ARG_INCOMP, "-localization_type %s needs to know where state entries are, and this model has no locations; use a model with them, or -localization_type none", Types[loc->type]);

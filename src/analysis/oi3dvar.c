@@ -30,7 +30,6 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscFunctionBeginUser;
   PetscCheck(oi->scale > 0.0 && !PetscIsInfOrNanReal(oi->scale), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-var3d_background %g: must be positive", (double)oi->scale);
   PetscCall(KalReferenceSetUp(analysis, PETSC_TRUE));
-  analysis->needs.climatology = PETSC_TRUE;
   PetscCall(PetscMalloc2(analysis->n, &oi->mean, analysis->N, &oi->status));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -151,6 +150,8 @@ static PetscErrorCode Create(KalAnalysis analysis, PetscBool cycled, PetscReal s
   oi->cycled                   = cycled;
   oi->scale                    = scale;
   analysis->data               = oi;
+  analysis->takes              = KAL_TAKES_SPACE | KAL_TAKES_SOLVER;
+  analysis->needs.climatology  = PETSC_TRUE;
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;
   analysis->ops.tell           = Tell;

@@ -60,7 +60,7 @@ PetscErrorCode KalReferenceSetUp(KalAnalysis analysis, PetscBool dense)
   PetscFunctionBeginUser;
   analysis->ops.check = RefuseReject;
   PetscCheck(!dense || analysis->n <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s holds matrices of n x n numbers on every rank: n = %" PetscInt_FMT " is too large, at most %d is possible", analysis->type, analysis->n, KAL_MOST_SYSTEM);
-  PetscCheck(analysis->space != KAL_SPACE_MATRIXFREE, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s forms its linear system in observation space; leave -analysis_space matrix-free out", analysis->type);
+  PetscCheck(analysis->space == KAL_SPACE_AUTO || analysis->space == KAL_SPACE_OBSERVATION, analysis->comm, PETSC_ERR_ARG_INCOMP, "-analysis_space %s: %s forms its linear system in observation space; leave the option out", KalSpaces[analysis->space], analysis->type);
   analysis->needs.least  = 1;
   analysis->needs.points = analysis->N;
   analysis->needs.timed  = PETSC_TRUE;

@@ -100,7 +100,7 @@ static PetscErrorCode CheckSolver(KalAnalysis analysis, PetscBool matrixfree)
 }
 
 /*
-  KalSolverSetUp - Makes the KSP under the prefix analysis_ : direct, or conjugate gradients without a matrix
+  KalSolverSetUp - Makes the KSP under the prefix analysis_, for a method that solves with one: direct, or conjugate gradients without a matrix
 */
 PetscErrorCode KalSolverSetUp(KalAnalysis analysis)
 {
@@ -109,6 +109,7 @@ PetscErrorCode KalSolverSetUp(KalAnalysis analysis)
 
   PetscFunctionBeginUser;
   PetscCall(SameKernels(analysis->comm, &analysis->uniform));
+  if (!(analysis->takes & KAL_TAKES_SOLVER)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KSPCreate(PETSC_COMM_SELF, &analysis->ksp));
   PetscCall(KSPSetOptionsPrefix(analysis->ksp, "analysis_"));
   PetscCall(KSPGetPC(analysis->ksp, &pc));
@@ -116,6 +117,7 @@ PetscErrorCode KalSolverSetUp(KalAnalysis analysis)
   PetscCall(PCSetType(pc, matrixfree ? PCNONE : PCCHOLESKY));
   PetscCall(KSPSetTolerances(analysis->ksp, 1e-10, PETSC_DEFAULT, PETSC_DEFAULT, 10000));
   PetscCall(KSPSetFromOptions(analysis->ksp));
+  PetscCall(PetscOptionsHasName(NULL, "analysis_", "-ksp_view", &analysis->kspview));
   PetscCall(CheckSolver(analysis, matrixfree));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -176,6 +178,14 @@ static PetscErrorCode Converged(KalAnalysis analysis)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* KSPReset() makes a KSP forget that it is to be viewed. */
+static PetscErrorCode ViewSolver(KalAnalysis analysis)
+{
+  PetscFunctionBeginUser;
+  if (analysis->kspview) PetscCall(KSPViewFromOptions(analysis->ksp, NULL, "-ksp_view"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* KSPMatSolve() tells how the last column fared; iterative solvers do them one after another, and each is asked about. */
 static PetscErrorCode SolveColumns(KalAnalysis analysis, Mat A, PetscInt size, PetscInt columns, PetscReal *b, PetscReal *x)
 {
@@ -195,6 +205,7 @@ static PetscErrorCode SolveColumns(KalAnalysis analysis, Mat A, PetscInt size, P
     PetscCall(MatDestroy(&X));
     PetscCall(MatDestroy(&B));
     PetscCall(Converged(analysis));
+    PetscCall(ViewSolver(analysis));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   for (j = 0; j < columns; j++) {
@@ -205,6 +216,7 @@ static PetscErrorCode SolveColumns(KalAnalysis analysis, Mat A, PetscInt size, P
     PetscCall(VecDestroy(&right));
     PetscCall(Converged(analysis));
   }
+  PetscCall(ViewSolver(analysis));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -246,6 +258,7 @@ PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, Pet
   Mat            A;
 
   PetscFunctionBeginUser;
+  PetscCheck(analysis->ksp, analysis->comm, PETSC_ERR_PLIB, "%s solves a linear system, but its create function does not say KAL_TAKES_SOLVER", analysis->type);
   PetscCall(KalEventBegin(KAL_EVENT_SOLVE));
   PetscCall(PetscArrayzero(x, numbers));
   if (space == KAL_SPACE_MATRIXFREE) {

@@ -111,7 +111,7 @@ PetscErrorCode KalBenchSetFromOptions(KalBench bench)
   for (i = 0; i < count && set; i++) PetscCheck(bench->width[i] > 0, bench->comm, PETSC_ERR_ARG_OUTOFRANGE, "-bench_layers has a width of %" PetscInt_FMT "; at least 1 is needed", bench->width[i]);
   PetscCheck(bench->members != 1, bench->comm, PETSC_ERR_ARG_OUTOFRANGE, "-bench_members 1: at least 2 are needed");
   PetscCall(CheckWanted(bench));
-  PetscCall(KalOptionsRefuseUnknown(bench->comm));
+  PetscCall(KalOptionsRefuseUnknown(bench->comm, KAL_SOLVER_ELSEWHERE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

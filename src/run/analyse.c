@@ -47,8 +47,9 @@ static PetscErrorCode DefaultMethod(KalRun run)
   PetscFunctionBeginUser;
   PetscCall(KalAnalysisGetType(run->analysis, &type));
   PetscCall(PetscOptionsHasName(NULL, NULL, "-analysis_type", &named));
-  PetscCall(PetscOptionsHasName(NULL, NULL, "-localization_radius", &local));
-  if (!named && !type[0]) PetscCall(KalAnalysisSetType(run->analysis, local ? KALANALYSISLETKF : KALANALYSISETKF));
+  if (named || type[0]) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-localization_radius", &local)); /* which makes it known: letkf takes it */
+  PetscCall(KalAnalysisSetType(run->analysis, local ? KALANALYSISLETKF : KALANALYSISETKF));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -197,8 +198,9 @@ static PetscErrorCode CheckLocations(KalOffline *o)
 
   PetscFunctionBeginUser;
   PetscCall(KalAnalysisGetType(o->run->analysis, &type));
+  if (strcmp(type, KALANALYSISLETKF)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscOptionsGetString(NULL, NULL, "-localization_type", localization, sizeof localization, NULL));
-  PetscCheck(o->locations || strcmp(type, KALANALYSISLETKF) || !strcmp(localization, "none"), o->run->comm, PETSC_ERR_ARG_INCOMP, "letkf needs to know where the state's entries are, and %s has no /coordinates (n x 1 to 3); add them, or use -localization_type none", o->prior);
+  PetscCheck(o->locations || !strcmp(localization, "none"), o->run->comm, PETSC_ERR_ARG_INCOMP, "letkf needs to know where the state's entries are, and %s has no /coordinates (n x 1 to 3); add them, or use -localization_type none", o->prior);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -274,7 +276,7 @@ static PetscErrorCode SetUp(KalOffline *o)
   PetscCall(SetUpModel(o));
   PetscCall(SetUpObservations(o));
   PetscCall(SetUpAnalysis(o));
-  PetscCall(KalOptionsRefuseUnknown(run->comm));
+  PetscCall(KalOptionsRefuseUnknown(run->comm, KAL_SOLVER_NONE));
   if (run->restart[0]) PetscCall(KalOfflineReadPrevious(o, &previous));
   if (run->cycle < 0) run->cycle = previous + 1;
   PetscCall(KalSnapshotOpen(run->comm, o->posterior, KAL_SNAPSHOT_WRITE, &file)); /* whether it can be written */

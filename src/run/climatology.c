@@ -13,6 +13,24 @@ typedef struct {
   PetscInt   held, count;
 } KalClimate;
 
+/*
+  KalRunClimatologyOptions - Looks up the options of a climatology, where the method is known to need one
+
+  Collective
+*/
+PetscErrorCode KalRunClimatologyOptions(KalRun run)
+{
+  KalNeeds needs;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalAnalysisGetNeeds(run->analysis, &needs));
+  if (!needs.climatology) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscOptionsBegin(run->comm, NULL, "Climatology", "KalRun");
+  PetscCall(PetscOptionsInt("-run_climatology_cycles", "Length of the free run that a climatology is taken from", "KalRunSetFromOptions", run->climate, &run->climate, NULL));
+  PetscOptionsEnd();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Adds the products of the states held to the sums; the lower triangle of the covariance alone. */
 static PetscErrorCode AddStates(KalRun run, KalClimate *c)
 {

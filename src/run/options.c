@@ -7,11 +7,27 @@
 #include <string.h>
 
 /* Options that PETSc looks up later than a run's set-up, or that are not part of a run's description. */
-static const char *const Tolerated[]  = {"options_", "log_", "malloc", "memory_view", "on_error", "objects_", "nox", "no_signal", "checkstack", "fp_trap", "help", "version", "info", "mat_", "vec_", "viewer_", "analysis_ksp_view", "analysis_pc_factor_mat_", "analysis_mat_", NULL};
+static const char *const Tolerated[]  = {"options_", "log_", "malloc", "memory_view", "on_error", "objects_", "nox", "no_signal", "checkstack", "fp_trap", "help", "version", "info", "mat_", "vec_", "viewer_", NULL};
 static const char *const Unrecorded[] = {"restart", "run_dry", "options_", "log_", "help", "version", "info", "malloc", "on_error", "run_progress", "nox", "no_signal", "fp_trap", "ensemble_initial", NULL};
 
+/* Those of the solver of an analysis, and of them those that PETSc looks up in a solution. */
+static const char *const Solver[]      = {"analysis_ksp_", "analysis_pc_", "analysis_mat_", NULL};
+static const char *const SolverLater[] = {"analysis_ksp_view", "analysis_ksp_converged_", "analysis_pc_factor_mat_", "analysis_mat_", NULL};
+
+/* What is lacking where nobody asked for an option that others take. */
+static const struct {
+  const char *begins, *why;
+} Lacking[] = {
+    {"analysis_ksp_",            "the method solves no linear system with a KSP"},
+    {"analysis_pc_",             "the method solves no linear system with a KSP"},
+    {"analysis_mat_",            "the method solves no linear system with a KSP"},
+    {"analysis_space",           "the method has no choice of a space"          },
+    {"analysis_schedule_cycles", "the method has no schedule"                   },
+    {"run_climatology_cycles",   "the method takes no climatology"              },
+};
+
 /* Options of ours that may stand without a value: they are true then. */
-static const char *const Flags[] = {"run_dry", "run_evaluate_ensemble", "run_stop_diverged", "analysis_rotate", "lorenz96_estimate_forcing", "lorenz96_tangent_frozen", "command_keep", "haber_antithetic", "mlp_prior_center", NULL};
+static const char *const Flags[] = {"run_dry", "run_evaluate_ensemble", "run_stop_diverged", "analysis_rotate", "lorenz96_estimate_forcing", "lorenz96_tangent_frozen", "command_keep", "haber_antithetic", "mlp_prior_center", "analysis_ksp_view", "analysis_ksp_monitor", "analysis_ksp_converged_", "analysis_ksp_error_if_not_converged", "analysis_ksp_initial_guess_nonzero", "analysis_pc_factor_", "analysis_mat_", NULL};
 /* Options of ours that are whole numbers. */
 static const char *const Integers[] = {"run_cycles", "run_seed", "run_monitor_every", "run_evaluate_every", "run_survivors", "run_climatology_cycles", "run_progress", "run_schedule_members", "ensemble_size", "ensemble_block_rows", "bench_repeats", "bench_layers", "bench_members", "bench_batch", "bench_state", "bench_observations", "bench_file_size", "snapshot_every", "snapshot_keep", "observations_batch", "observations_samples", "observations_first", "observations_stride", "observations_count", "mlp_layers", "analysis_schedule_cycles", "eki_redraw_cycles", "eki_redraw_epochs", "etki_redraw_cycles", "etki_redraw_epochs", "haber_line_search", "analyse_cycle", "advection_size", "advection_speed", "advection_waves", "advection_noise_waves", "command_outputs", "command_parallel", "command_retries", "command_state", "esmda_steps", "ienks_iterations", "ienks_lag", "kuramoto_sivashinsky_size", "letkf_batch", "lorenz96_size", NULL};
 /* What options of ours begin with; a model of a user's may have others. */
@@ -162,22 +178,37 @@ PetscErrorCode KalOptionsRefuseLarge(MPI_Comm comm)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Why nobody asked for an option, in parentheses, where that is known; else an empty text. */
+static PetscErrorCode Why(const char *name, KalSolverOptions solver, size_t size, char *text)
+{
+  PetscFunctionBeginUser;
+  text[0] = '\0';
+  if (solver != KAL_SOLVER_NONE && Begins(name, Solver)) PetscFunctionReturn(PETSC_SUCCESS);
+  for (size_t k = 0; k < PETSC_STATIC_ARRAY_LENGTH(Lacking); k++) {
+    if (!strncmp(name, Lacking[k].begins, strlen(Lacking[k].begins))) PetscCall(PetscSNPrintf(text, size, " (%s)", Lacking[k].why));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   KalOptionsRefuseUnknown - An error that names every option nobody asked for, or one that lacks its value
 
   Collective. Called when all nouns are set up.
 */
-PetscErrorCode KalOptionsRefuseUnknown(MPI_Comm comm)
+PetscErrorCode KalOptionsRefuseUnknown(MPI_Comm comm, KalSolverOptions solver)
 {
-  char   **names, **values, list[1024] = "";
+  char   **names, **values, list[1024] = "", why[128];
   PetscInt left, i, unknown            = 0;
 
   PetscFunctionBeginUser;
   PetscCall(PetscOptionsLeftGet(NULL, &left, &names, &values));
   for (i = 0; i < left; i++) {
     if (Begins(names[i], Tolerated)) continue;
+    if (solver != KAL_SOLVER_NONE && Begins(names[i], solver == KAL_SOLVER_HERE ? SolverLater : Solver)) continue;
     PetscCall(PetscStrlcat(list, unknown++ ? ", -" : "-", sizeof list));
     PetscCall(PetscStrlcat(list, names[i], sizeof list));
+    PetscCall(Why(names[i], solver, sizeof why, why));
+    PetscCall(PetscStrlcat(list, why, sizeof list));
   }
   PetscCall(PetscOptionsLeftRestore(NULL, &left, &names, &values));
   PetscCheck(!unknown, comm, PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown option%s %s: no part of this run takes %s; look it up with -help, mind that options of a type (-eki_..., -haber_..., -mlp_...) hold for that type alone", unknown > 1 ? "s" : "", list, unknown > 1 ? "them" : "it");

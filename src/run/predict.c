@@ -73,7 +73,7 @@ static PetscErrorCode LoadEnsemble(KalRun run, KalSnapshot snapshot)
   PetscFunctionBeginUser;
   PetscCall(KalEnsembleCreate(run->comm, &probe)); /* looks up the ensemble's options, whether one is stored or not */
   PetscCall(KalEnsembleSetFromOptions(probe));
-  PetscCall(KalOptionsRefuseUnknown(run->comm));
+  PetscCall(KalOptionsRefuseUnknown(run->comm, KAL_SOLVER_ELSEWHERE));
   PetscCall(KalSnapshotGetSize(snapshot, "ensemble/generator", &ndims, NULL, &generated));
   PetscCall(PetscCalloc1(run->N, &run->laststatus));
   run->needs.generated = generated;

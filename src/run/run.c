@@ -262,7 +262,7 @@ static PetscErrorCode EnsembleOptions(KalRun run)
 .  -run_survivors <N/2> - members that must survive a cycle, else the run ends with an error
 .  -run_burn_in <0> - model time after the start that is left out of means over time and of the rank histogram
 .  -run_divergence <3> - a filter has diverged when its errors or innovations are so many times its spread over 20 cycles (0: do not look)
-.  -run_climatology_cycles <10000> - observation times of the free run that climatology, oi and 3dvar know the system by
+.  -run_climatology_cycles <10000> - observation times of the free run that climatology, oi and 3dvar know the system by; theirs alone
 .  -run_stop_diverged <false> - end a run whose filter has diverged, with its snapshot
 .  -run_schedule <static> - static: a rank computes the members it holds; dynamic: one that is idle takes others'. Changes no bit
 .  -run_schedule_members <1> - members that a rank takes at once from a dynamic schedule, at most 64
@@ -296,7 +296,6 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscCall(PetscOptionsBoundedInt("-run_survivors", "Members that must survive a cycle (0: half of them)", "KalRunSetFromOptions", run->survivors, &run->survivors, NULL, 0));
   PetscCall(PetscOptionsReal("-run_burn_in", "Model time after the start that is left out of means over time", "KalRunSetFromOptions", run->burn, &run->burn, NULL));
   PetscCall(PetscOptionsReal("-run_divergence", "A filter has diverged when its errors are so many times its spread (0: do not look)", "KalRunSetFromOptions", run->divergence, &run->divergence, NULL));
-  PetscCall(PetscOptionsInt("-run_climatology_cycles", "Length of the free run that a climatology is taken from", "KalRunSetFromOptions", run->climate, &run->climate, NULL));
   PetscCall(PetscOptionsBool("-run_stop_diverged", "End a run whose filter has diverged", "KalRunSetFromOptions", run->stopdiverged, &run->stopdiverged, NULL));
   PetscCall(PetscOptionsEnum("-run_schedule", "Who computes a member: static, the rank that holds it, or dynamic, any that is idle", "KalRunSetFromOptions", KalRunSchedules, schedule, &schedule, NULL));
   PetscCall(PetscOptionsBoundedInt("-run_schedule_members", "Members that an idle rank takes at once", "KalRunSetFromOptions", run->schedulemembers, &run->schedulemembers, NULL, 1));
@@ -310,6 +309,7 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscCall(KalRunSetCycles(run, cycles));
   PetscCall(EnsembleOptions(run));
   PetscCall(NounsFromOptions(run));
+  PetscCall(KalRunClimatologyOptions(run));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -139,6 +139,7 @@ PETSC_INTERN PetscErrorCode KalRunWindow(KalRun, KalBatch *);
 PETSC_INTERN PetscErrorCode KalRunTime(KalRun, PetscInt offset, PetscReal *time);
 PETSC_INTERN PetscErrorCode KalRunTellDomain(KalRun);
 PETSC_INTERN PetscErrorCode KalRunTellTangent(KalRun);
+PETSC_INTERN PetscErrorCode KalRunClimatologyOptions(KalRun);
 PETSC_INTERN PetscErrorCode KalRunClimatology(KalRun);
 PETSC_INTERN PetscErrorCode KalRunDiagnose(KalRun, KalEnsemble, const KalStatus *, KalDiagnosis *);
 PETSC_INTERN PetscErrorCode KalRunCountRanks(KalRun, PetscReal time);
@@ -177,10 +178,17 @@ PETSC_INTERN PetscErrorCode KalRunInitial(KalRun);
 PETSC_INTERN PetscErrorCode KalRunWriteArrays(KalRun, KalSnapshot);
 PETSC_INTERN PetscErrorCode KalRunReadArrays(KalRun, KalSnapshot);
 
+/* Whose the options of a solver of the analysis (-analysis_ksp_... and so on) are. */
+typedef enum {
+  KAL_SOLVER_NONE,      /* nobody's: the method has none */
+  KAL_SOLVER_HERE,      /* of one that has been set from them, but for those that it looks up later */
+  KAL_SOLVER_ELSEWHERE, /* of one that is not made here */
+} KalSolverOptions;
+
 PETSC_INTERN PetscErrorCode KalProvenance(size_t, char *);
 PETSC_INTERN PetscErrorCode KalOptionsRecord(char **);
 PETSC_INTERN PetscErrorCode KalOptionsRestore(const char *);
 PETSC_INTERN PetscErrorCode KalOptionsRefuseLarge(MPI_Comm);
-PETSC_INTERN PetscErrorCode KalOptionsRefuseUnknown(MPI_Comm);
+PETSC_INTERN PetscErrorCode KalOptionsRefuseUnknown(MPI_Comm, KalSolverOptions);
 
 #endif

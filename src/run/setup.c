@@ -92,6 +92,7 @@ static PetscErrorCode SetUpAnalysis(KalRun run)
   if (run->timed) PetscCall(KalRunTellDomain(run));
   PetscCall(KalAnalysisSetUp(run->analysis));
   PetscCall(KalAnalysisGetNeeds(run->analysis, &run->needs));
+  PetscCall(KalRunClimatologyOptions(run)); /* of a method that says so no earlier */
   PetscCheck(!run->needs.timed || run->timed, run->comm, PETSC_ERR_ARG_INCOMP, "The method works on observations in time, not on a data set: -observations_type twin or series");
   PetscCheck(!run->needs.generated || !run->timed, run->comm, PETSC_ERR_ARG_INCOMP, "The method generates its members about a mean, and observations in time need members that are kept: take a filter");
   PetscCheck(run->needs.copies <= KAL_RUN_COPIES, run->comm, PETSC_ERR_SUP, "The method keeps %" PetscInt_FMT " copies of the ensemble; at most %d are provided for", run->needs.copies, KAL_RUN_COPIES);
@@ -161,13 +162,16 @@ static PetscErrorCode TakeMemory(KalRun run)
 
 static PetscErrorCode CheckOptions(KalRun run)
 {
+  KSP ksp;
+
   PetscFunctionBeginUser;
   PetscCheck(run->initialspread >= 0.0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_initial_spread %g: must not be negative", (double)run->initialspread);
   PetscCheck(run->burn >= 0.0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_burn_in %g: must not be negative", (double)run->burn);
   PetscCheck(run->divergence == 0.0 || run->divergence >= 1.0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_divergence %g: must be at least 1, or 0 not to look", (double)run->divergence);
   PetscCheck(!run->timed || !run->evaluateevery, run->comm, PETSC_ERR_ARG_INCOMP, "-run_evaluate_every %" PetscInt_FMT " scores a network on a data set; a run in time is scored in every cycle, leave it out", run->evaluateevery);
   PetscCheck(!run->initial[0] || !run->restart[0], run->comm, PETSC_ERR_ARG_INCOMP, "-ensemble_initial begins a run, -restart goes on with one: give one of them");
-  PetscCall(KalOptionsRefuseUnknown(run->comm));
+  PetscCall(KalAnalysisGetKSP(run->analysis, &ksp));
+  PetscCall(KalOptionsRefuseUnknown(run->comm, ksp ? KAL_SOLVER_HERE : KAL_SOLVER_NONE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -442,6 +442,10 @@ option "an option of another method" "Unknown option -letkf_batch" -letkf_batch 
 option "a negative cycle" "-analyse_cycle -7" -analyse_cycle -7
 option "a cycle that is not whole" "-analyse_cycle 1.5" -analyse_cycle 1.5
 option "a cycle too large" "-analyse_cycle 4294967298 is too large" -analyse_cycle 4294967298
+option "a radius of another method" "Unknown option -localization_radius" -analysis_type etkf -localization_radius 4
+option "a localization of another method" "Unknown option -localization_type" -analysis_type etkf -localization_type gaspari-cohn
+option "a radius of no localization" "-localization_radius makes no sense with -localization_type none" -localization_radius 4 -localization_type none
+option "a solver of a method without" "Unknown option -analysis_ksp_type (the method solves no linear system with a KSP)" -analysis_type enkf -analysis_ksp_type cg
 option "no radius" "-localization_radius 0.: the radius" -analysis_type letkf
 option "a factor of 0" "-inflation_factor 0." -inflation_factor 0
 for settled in observations_type observations_path observations_start observations_operator ensemble_size ensemble_initial snapshot_path restart run_cycles model_type; do

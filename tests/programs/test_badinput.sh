@@ -205,6 +205,10 @@ bad "unknown loss" "-observations_loss foo is unknown; allowed: squared, cross-e
 bad "unknown exchange" "Unknown option foo for -ensemble_exchange. Available options: auto shared messages" -ensemble_exchange foo
 bad "perturbed observations of classes" "-eki_update stochastic with -observations_loss cross-entropy" -analysis_type eki -eki_update stochastic
 bad "a schedule without its cycles" "needs -analysis_schedule_cycles" -analysis_type haber -haber_step_schedule cosine
+bad "a schedule that nothing follows" "-analysis_schedule_cycles 4: nothing runs over them" -analysis_type haber -analysis_schedule_cycles 4
+bad "a schedule of a method without" "Unknown option -analysis_schedule_cycles (the method has no schedule)" -analysis_schedule_cycles 4
+bad "a climatology of a network" "Unknown option -run_climatology_cycles (the method takes no climatology)" -run_climatology_cycles 50
+bad "a solver's option that is misspelt" "Unknown option -analysis_ksp_tpye: no part" -analysis_ksp_tpye cg
 bad "an option file that is not there" "Option file none.yaml is not there" -options_file none.yaml
 bad "an option file that is broken" "Option file broken.yaml cannot be understood" -options_file broken.yaml
 

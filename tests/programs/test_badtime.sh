@@ -40,6 +40,24 @@ refuse() {
   refuse "-run_evaluate_every 2 scores a network" $l96 -analysis_type etkf -run_evaluate_every 2
   refuse "The method generates its members about a mean, and observations in time need members that are kept" $l96 -analysis_type haber
 
+  # What a method takes no notice of. -analysis_ksp_view is looked up in a solution, not at set-up.
+  for method in enkf etkf "letkf -localization_radius 4" ienks "climatology -ensemble_size 1"; do
+    option="-analysis_ksp_type cg"
+    case $method in enkf) option="-analysis_ksp_view" ;; etkf) option="-analysis_pc_factor_mat_solver_type petsc" ;; ienks) option="-analysis_pc_type jacobi" ;; esac
+    refuse "Unknown option ${option%% *} (the method solves no linear system with a KSP)" $l96 -analysis_type $method $option
+  done
+  refuse "Unknown option -analysis_schedule_cycles (the method has no schedule)" $l96 -analysis_type etkf -analysis_schedule_cycles 4
+  refuse "Unknown option -run_climatology_cycles (the method takes no climatology)" $l96 -analysis_type etkf -run_climatology_cycles 50
+  refuse "Unknown option -analysis_space (the method has no choice of a space)" $l96 -analysis_type climatology -analysis_space ensemble
+  refuse "-analysis_space ensemble: oi forms its linear system in observation space" $l96 -analysis_type oi -analysis_space ensemble
+  for option in "-localization_radius 4" "-localization_convention support" "-localization_threshold 0.1" "-letkf_batch 3"; do
+    refuse "${option%% *} makes no sense with -localization_type none" $l96 -analysis_type letkf -localization_type none $option
+  done
+  check "oi takes a climatology and a solver" run 2 "$kalmia" $l96 -analysis_type oi -run_climatology_cycles 300 -analysis_ksp_type minres -analysis_pc_type none -analysis_ksp_converged_reason >out
+  check "and says how it was solved" grep -q 'analysis_ solve converged' out
+  check "a solver is viewed" run 1 "$kalmia" $l96 -analysis_type esmda -analysis_ksp_view >out
+  check "each time that it solves" [ "$(grep -c '^KSP Object: (analysis_)' out)" = 32 ]
+
   check "a finite-size filter that counts a null space runs" run 1 "$kalmia" $l96 -analysis_type enkfn -enkfn_g 1 >out
   check "and says what no observation was left out of" [ "$(result_value rejected <out)" = 0 ]
   run 2 "$kalmia" $l96 -analysis_type etkf -observations_reject 1e-12 -snapshot_path r.h5 >out

@@ -6,6 +6,8 @@ need_python
 
 make_data classes classes.h5
 kalmia=$KALMIA_BIN/kalmia
+few=0
+if sanitized; then few=1; fi
 export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0"
 options=(-observations_path classes.h5 -observations_batch 100 -mlp_layers 20,7,4 -analysis_type etki -ensemble_size 32 -run_cycles 1000)
 run 1 "$kalmia" "${options[@]}" -run_cycles 1 -snapshot_path begun.h5 >/dev/null || exit 1
@@ -28,6 +30,13 @@ check "a run too large for this machine is estimated" run 1 "$kalmia" "${options
 "$KALMIA_BIN/kalmia" "${options[@]}" -mlp_layers 20,20000,4 -ensemble_size 9000 -run_dry >out 2>err
 mib=$(sed -n 's/.*: ensemble \([0-9.]*\).*/\1/p' out)
 check "the ensemble takes n N 8 bytes" awk -v mib="$mib" 'BEGIN { want = (20 * 20000 + 20000 + 20000 * 4 + 4) * 9000 * 8 / 1048576; exit !(mib > 0.99 * want && mib < 1.01 * want) }'
+
+# The option files that come with Kalmia.
+for file in "$KALMIA_SOURCE"/share/benchmarks/*.yaml "$KALMIA_SOURCE"/share/kalmia/*.yaml; do
+  if [ $few = 1 ] && [ "${file%letkf*}" = "$file" ]; then continue; fi
+  if grep -q fashion-mnist "$file" && ! [ -d /usr/share/datasets/fashion-mnist ]; then continue; fi
+  check "$(basename "$file")" timeout 60 "$kalmia" -options_file "$file" -run_dry >out 2>err || cat err
+done
 
 expect_fail "Unknown option -bogus" run 2 "$kalmia" "${options[@]}" -run_dry -bogus 1
 expect_fail "-mlp_layers begins with 21" run 2 "$kalmia" "${options[@]}" -run_dry -mlp_layers 21,7,4

@@ -26,7 +26,7 @@ fit() { # fit SNAPSHOT OPTION...
 fit class.h5 -observations_path classes.h5 -observations_samples 400 -observations_normalize feature -mlp_layers 20,9,4 -mlp_activation tanh -analysis_type etki
 fit real.h5 -observations_path regression.h5 -observations_normalize standard -mlp_layers 20,9,5,3 -mlp_activation sigmoid -analysis_type eki -eki_momentum nesterov
 fit images.h5 -observations_path images -mlp_layers 20,9,4 -analysis_type haber -haber_momentum 0.9 -model_precision single
-fit square.h5 -observations_path images -observations_loss squared -mlp_layers 20,9,4 -mlp_activation relu -analysis_type etki
+fit square.h5 -observations_path images -observations_loss squared -mlp_layers 20,9,4 -mlp_activation relu -analysis_type etki -analysis_ksp_type cg -analysis_pc_type none -analysis_ksp_converged_maxits
 
 # both NAME SNAPSHOT DATA OPTION...: predictions on 1 and 3 ranks, in NAME.1 and NAME.3; their datasets are the same.
 both() {
