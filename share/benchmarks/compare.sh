@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Kalmia on two ranks beside what one would use instead on two threads: the ensemble's forward pass in PyTorch, whole cycles in NumPy.
 #   share/benchmarks/compare.sh [-r ROUNDS] [--csv FILE] [ROW...]
-# ROW is forward, eki or haber (default: all). Every formulation is tried, and the fastest take turns with kalmia-bench over ROUNDS (5) rounds.
+# ROW is forward, eki or haber (default: all). Every formulation is tried; the fastest that leaves threads to the libraries, and the fastest
+# that divides the members between two Python threads, then take turns with kalmia-bench over ROUNDS (5) rounds.
 # Installs Debian's PyTorch and NumPy, and unpacks the OpenBLAS that has threads beside the build: installed, it would take the place of the
 # one without, which Kalmia's ranks use. KALMIA_BENCH names the program (default: build/kalmia-bench). 4 GiB of memory, about five minutes.
 set -euo pipefail
@@ -16,7 +17,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     -r) options+=(--rounds "${2:?}") && shift 2 ;;
     --csv) options+=(--csv "${2:?}") && shift 2 ;;
-    -*) sed -n '2,6s/^# //p' "$0" >&2 && exit 2 ;;
+    -*) sed -n '2,7s/^# //p' "$0" >&2 && exit 2 ;;
     *) rows+=("$1") && shift ;;
   esac
 done
