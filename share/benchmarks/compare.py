@@ -466,7 +466,7 @@ def trial(workers, row):
 
 
 def drive(options):
-    rows = [row for row in ROWS if not options.rows or row[0].split()[-1] in options.rows or row[0].split()[0] in options.rows or row[2] in options.rows]
+    rows = [row for row in ROWS if not options.rows or set(options.rows) & {*row[0].split(), *row[2].split()}]
     if not rows:
         sys.exit(f"compare: no row is named so; there are forward, eki, haber: {' '.join(options.rows)}")
     workers = [Worker(folder) for folder in options.blas]
