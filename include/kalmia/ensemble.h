@@ -41,6 +41,18 @@ typedef enum {
 } KalExchange;
 PETSC_EXTERN const char *const KalExchanges[];
 
+/* What a phase of the cycles took on this rank, and what it moved: see KalPhaseGet(). */
+typedef struct {
+  PetscReal  seconds;
+  PetscInt64 sent, received; /* bytes, to and from other ranks */
+  PetscInt64 messages;       /* sent and received */
+  PetscInt64 collectives;    /* calls */
+  PetscInt64 shared;         /* bytes of others' members, used where they lie */
+} KalPhaseCost;
+PETSC_EXTERN const char *const KalPhaseNames[];
+PETSC_EXTERN PetscErrorCode    KalPhasesReset(void);
+PETSC_EXTERN PetscErrorCode    KalPhaseGet(const char[], KalPhaseCost *);
+
 /* Life cycle of a stored ensemble */
 PETSC_EXTERN PetscErrorCode KalEnsembleCreate(MPI_Comm, KalEnsemble *);
 PETSC_EXTERN PetscErrorCode KalEnsembleSetSizes(KalEnsemble, PetscInt, PetscInt);
@@ -68,6 +80,7 @@ PETSC_EXTERN PetscErrorCode KalEnsembleGetSizes(KalEnsemble, PetscInt *, PetscIn
 PETSC_EXTERN PetscErrorCode KalEnsembleGetOwnershipRange(KalEnsemble, PetscInt *, PetscInt *);
 PETSC_EXTERN PetscErrorCode KalEnsembleGetBlocks(KalEnsemble, PetscInt *, PetscInt *);
 PETSC_EXTERN PetscErrorCode KalEnsembleGetBlockRange(KalEnsemble, PetscInt *, PetscInt *);
+PETSC_EXTERN PetscErrorCode KalEnsembleGetExchange(KalEnsemble, KalExchange *);
 PETSC_EXTERN PetscErrorCode KalEnsembleIsStored(KalEnsemble, PetscBool *);
 
 /* Members: local, whole */

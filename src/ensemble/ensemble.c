@@ -145,6 +145,26 @@ PetscErrorCode KalEnsembleSetExchange(KalEnsemble ensemble, KalExchange exchange
 }
 
 /*@
+   KalEnsembleGetExchange - Gets how rows are brought together
+
+   Not Collective
+
+   Input Parameter:
+.  ensemble - a stored ensemble, set up
+
+   Output Parameter:
+.  exchange - KAL_EXCHANGE_SHARED where this rank reaches all members in memory, else KAL_EXCHANGE_MESSAGES
+
+.seealso: KalEnsembleSetExchange()
+@*/
+PetscErrorCode KalEnsembleGetExchange(KalEnsemble ensemble, KalExchange *exchange)
+{
+  PetscFunctionBeginUser;
+  *exchange = ensemble->base ? KAL_EXCHANGE_SHARED : KAL_EXCHANGE_MESSAGES;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
    KalEnsembleSetFromOptions - Sets an ensemble from the options database
 
    Collective

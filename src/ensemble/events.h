@@ -1,8 +1,8 @@
-/* The phases of a cycle as events of -log_view, which kalmia-bench reads too. */
+/* The phases of a cycle: events of -log_view, which kalmia-bench reads too, and what each of them takes and moves. */
 #ifndef KALMIA_EVENTS_H
 #define KALMIA_EVENTS_H
 
-#include <kalmia/types.h>
+#include <kalmia/ensemble.h>
 
 typedef enum {
   KAL_EVENT_FORECAST,
@@ -22,8 +22,15 @@ typedef enum {
 } KalEvent;
 PETSC_INTERN PetscLogEvent  KalEvents[KAL_EVENTS];
 PETSC_INTERN PetscErrorCode KalEventsRegister(void);
+PETSC_INTERN PetscErrorCode KalEventBegin(KalEvent);
+PETSC_INTERN PetscErrorCode KalEventEnd(KalEvent);
 
-#define KalEventBegin(event) PetscLogEventBegin(KalEvents[event], 0, 0, 0, 0)
-#define KalEventEnd(event)   PetscLogEventEnd(KalEvents[event], 0, 0, 0, 0)
+/* While it holds nothing is counted: what comes between or after the cycles. */
+PETSC_INTERN void KalPhasesHold(PetscBool);
+
+/* Bytes are counted for the phase in hand, by whoever moves them. */
+PETSC_INTERN void KalCountMessage(PetscInt64 sent, PetscInt64 received);    /* one message, point to point or one-sided */
+PETSC_INTERN void KalCountCollective(PetscInt64 sent, PetscInt64 received); /* put into one collective call, and got from it */
+PETSC_INTERN void KalCountShared(PetscInt64 bytes);                         /* of other ranks' members, where they lie in a node's window */
 
 #endif

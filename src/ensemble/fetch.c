@@ -67,6 +67,7 @@ static PetscErrorCode FetchInPlace(KalEnsemble e, PetscInt count, const PetscInt
 
   PetscFunctionBeginUser;
   PetscCall(KalEnsembleSync_Private(e));
+  KalCountShared((PetscInt64)count * (e->N - (e->last - e->first)) * (PetscInt64)sizeof(PetscScalar));
   for (j = 0; j < e->N; j++) PetscCall(Pick(count, entries, e->base + (size_t)j * e->n, out + (size_t)j * count));
   PetscCall(KalEnsembleSync_Private(e)); /* nobody writes what another still reads */
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -88,6 +89,8 @@ static PetscErrorCode Ask(const KalFetch *fetch, PetscMPIInt owner, PetscInt at,
   PetscCallMPI(MPI_Type_commit(&type));
   PetscCallMPI(MPI_Irecv(fetch->out + (size_t)begin * fetch->count + at, 1, type, owner, KAL_TAG_VALUES, e->comm, &request[(*requests)++]));
   PetscCallMPI(MPI_Type_free(&type));
+  KalCountMessage(0, (PetscInt64)members * rows * (PetscInt64)sizeof(PetscScalar));
+  KalCountMessage((PetscInt64)rows * (PetscInt64)sizeof(PetscInt), 0);
   PetscCallMPI(MPI_Isend(fetch->entries + at, length, MPIU_INT, owner, KAL_TAG_ENTRIES, e->comm, &request[(*requests)++]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -106,6 +109,8 @@ static PetscErrorCode Answer(const KalFetch *fetch, PetscMPIInt other, PetscInt 
   PetscCallMPI(MPI_Recv(fetch->asked, length, MPIU_INT, other, KAL_TAG_ENTRIES, e->comm, MPI_STATUS_IGNORE));
   for (j = 0; j < members; j++) PetscCall(Pick(rows, fetch->asked, e->local + (size_t)j * e->n, fetch->answer + (size_t)j * rows));
   PetscCall(PetscMPIIntCast((PetscInt64)members * rows, &length));
+  KalCountMessage(0, (PetscInt64)rows * (PetscInt64)sizeof(PetscInt));
+  KalCountMessage((PetscInt64)length * (PetscInt64)sizeof(PetscScalar), 0);
   PetscCallMPI(MPI_Isend(fetch->answer, length, MPI_DOUBLE, other, KAL_TAG_VALUES, e->comm, &request[(*requests)++]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -119,6 +124,7 @@ static PetscErrorCode FetchMessages(KalFetch *fetch)
   PetscFunctionBeginUser;
   fetch->slice = PetscMax(1, KAL_FETCH_NUMBERS / most);
   PetscCall(PetscMalloc1(e->size, &fetch->counts));
+  KalCountCollective((PetscInt64)sizeof(PetscInt), (PetscInt64)sizeof(PetscInt) * (e->size - 1));
   PetscCallMPI(MPI_Allgather(&fetch->count, 1, MPIU_INT, fetch->counts, 1, MPIU_INT, e->comm));
   for (j = e->first; j < e->last; j++) PetscCall(Pick(fetch->count, fetch->entries, e->local + (size_t)(j - e->first) * e->n, fetch->out + (size_t)j * fetch->count));
   for (at = 0, round = 0; round < e->size; round++) at = PetscMax(at, fetch->counts[round]);
@@ -167,8 +173,10 @@ PetscErrorCode KalEnsembleFetchRows(KalEnsemble ensemble, PetscInt count, const 
   PetscFunctionBeginUser;
   PetscCheck(ensemble->kind == KAL_KIND_STORED && ensemble->setup, ensemble->comm, PETSC_ERR_ARG_WRONGSTATE, "Only rows of a stored ensemble that is set up are fetched");
   PetscCall(CheckEntries(ensemble, count, entries));
+  PetscCall(KalEventBegin(KAL_EVENT_EXCHANGE));
   if (ensemble->base) PetscCall(FetchInPlace(ensemble, count, entries, out));
   else PetscCall(FetchMessages(&fetch));
+  PetscCall(KalEventEnd(KAL_EVENT_EXCHANGE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -201,7 +201,9 @@ static PetscErrorCode Move(KalEnsemble e, PetscInt member, PetscBool back, Petsc
   PetscFunctionBeginUser;
   for (at = 0; at < e->n; at += KAL_REMOTE_NUMBERS) {
     const PetscMPIInt count = (PetscMPIInt)PetscMin(KAL_REMOTE_NUMBERS, e->n - at);
+    const PetscInt64  bytes = (PetscInt64)count * (PetscInt64)sizeof(PetscScalar);
 
+    KalCountMessage(back ? bytes : 0, back ? 0 : bytes);
     if (back) PetscCallMPI(MPI_Put(x + at, count, MPI_DOUBLE, owner, start + at, count, MPI_DOUBLE, e->access));
     else PetscCallMPI(MPI_Get(x + at, count, MPI_DOUBLE, owner, start + at, count, MPI_DOUBLE, e->access));
   }
@@ -230,6 +232,7 @@ static PetscErrorCode GetStored(KalEnsemble e, PetscInt first, PetscInt count, P
   PetscFunctionBeginUser;
   for (k = 0; k < count; k++) {
     e->pointers[k] = InMemory(e, first + k);
+    if (e->pointers[k] && (first + k < e->first || first + k >= e->last)) KalCountShared((PetscInt64)e->n * (PetscInt64)sizeof(PetscScalar));
     if (e->pointers[k]) continue;
     e->pointers[k] = e->scratch + (size_t)k * e->n;
     if (read) PetscCall(Move(e, first + k, PETSC_FALSE, e->pointers[k]));

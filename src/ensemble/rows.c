@@ -65,17 +65,24 @@ static PetscErrorCode StreamInPlace(const KalStream *stream)
   KalEnsemble first = stream->ensemble[0];
   KalRows     rows;
   PetscInt    e, block, last = KalShare(first->nblocks, first->rank + 1, first->size);
+  PetscInt64  read = 0; /* bytes of other ranks' members */
 
   PetscFunctionBeginUser;
   PetscCall(SyncAll(stream));
   for (block = KalShare(first->nblocks, first->rank, first->size); block < last; block++) {
     PetscCall(Describe(stream, block, &rows));
     for (e = 0; e < stream->k; e++) {
-      rows.x[e]  = stream->ensemble[e]->base + rows.first;
-      rows.ld[e] = stream->ensemble[e]->n;
+      const KalEnsemble ensemble = stream->ensemble[e];
+
+      rows.x[e]  = ensemble->base + rows.first;
+      rows.ld[e] = ensemble->n;
+      read += (PetscInt64)rows.count * (ensemble->N - (ensemble->last - ensemble->first)) * (PetscInt64)sizeof(PetscScalar);
     }
     PetscCall(Visit(stream, &rows));
   }
+  PetscCall(KalEventBegin(KAL_EVENT_EXCHANGE));
+  KalCountShared(stream->write ? 2 * read : read);
+  PetscCall(KalEventEnd(KAL_EVENT_EXCHANGE));
   PetscCall(SyncAll(stream));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -118,6 +125,14 @@ static PetscErrorCode CopyOwn(KalEnsemble ensemble, PetscInt row, PetscInt count
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* One message of some numbers, that comes or goes. */
+static void Count(PetscBool comes, PetscInt64 numbers)
+{
+  const PetscInt64 bytes = numbers * (PetscInt64)sizeof(PetscScalar);
+
+  KalCountMessage(comes ? 0 : bytes, comes ? bytes : 0);
+}
+
 /* Moves this rank's members of the round's blocks: to their owners, or back from them. */
 static PetscErrorCode MoveLocal(const KalStream *stream, PetscInt round, PetscBool back, MPI_Request *request, PetscMPIInt *requests)
 {
@@ -135,6 +150,7 @@ static PetscErrorCode MoveLocal(const KalStream *stream, PetscInt round, PetscBo
 
       if (ensemble->last == ensemble->first) continue;
       PetscCall(LocalRows(ensemble, count, &type));
+      Count(back, (PetscInt64)count * (ensemble->last - ensemble->first));
       if (back) PetscCallMPI(MPI_Irecv(ensemble->local + row, 1, type, owner, (int)(KAL_ROWS_ENSEMBLES + e), ensemble->comm, &request[(*requests)++]));
       else PetscCallMPI(MPI_Isend(ensemble->local + row, 1, type, owner, (int)e, ensemble->comm, &request[(*requests)++]));
       PetscCallMPI(MPI_Type_free(&type));
@@ -166,6 +182,7 @@ static PetscErrorCode MoveBlock(const KalStream *stream, PetscInt round, PetscBo
         continue;
       }
       PetscCall(PetscMPIIntCast((PetscInt64)members * count, &length));
+      Count((PetscBool)!back, length);
       if (back) PetscCallMPI(MPI_Isend(at, length, MPI_DOUBLE, rank, (int)(KAL_ROWS_ENSEMBLES + e), ensemble->comm, &request[(*requests)++]));
       else PetscCallMPI(MPI_Irecv(at, length, MPI_DOUBLE, rank, (int)e, ensemble->comm, &request[(*requests)++]));
     }

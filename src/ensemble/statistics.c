@@ -114,6 +114,7 @@ PetscErrorCode KalEnsembleGatherBlocks(KalEnsemble e, PetscScalar *x)
     PetscCall(PetscMPIIntCast(begin, &offsets[rank]));
     PetscCall(PetscMPIIntCast(end - begin, &counts[rank]));
   }
+  if (e->size > 1) KalCountCollective((PetscInt64)counts[e->rank] * (PetscInt64)sizeof(PetscScalar), ((PetscInt64)e->n - counts[e->rank]) * (PetscInt64)sizeof(PetscScalar));
   PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x, counts, offsets, MPI_DOUBLE, e->comm));
   PetscCall(PetscFree2(counts, offsets));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -301,6 +302,7 @@ PetscErrorCode KalEnsembleGatherRows(KalEnsemble ensemble, PetscScalar *x)
     PetscCall(PetscMPIIntCast((PetscInt64)KalShare(e->N, rank + 1, e->size) * e->n - offsets[rank], &counts[rank]));
   }
   PetscCall(KalEnsembleSync_Private(e));
+  if (e->size > 1) KalCountCollective((PetscInt64)counts[e->rank] * (PetscInt64)sizeof(PetscScalar), ((PetscInt64)e->N * e->n - counts[e->rank]) * (PetscInt64)sizeof(PetscScalar));
   PetscCallMPI(MPI_Allgatherv(e->local, counts[e->rank], MPI_DOUBLE, x, counts, offsets, MPI_DOUBLE, e->comm));
   PetscCall(PetscFree2(counts, offsets));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -352,6 +354,7 @@ PetscErrorCode KalEnsembleGatherDigests(KalEnsemble ensemble, PetscBool taken, P
     counts[rank]  = (PetscMPIInt)KalShare(e->N, rank + 1, e->size) - offsets[rank];
   }
   for (j = e->first; j < e->last && !taken; j++) PetscCall(KalDigest(e->local + (size_t)(j - e->first) * e->n, (size_t)e->n * sizeof(PetscScalar), 0, &digests[j]));
+  if (e->size > 1) KalCountCollective((PetscInt64)counts[e->rank] * (PetscInt64)sizeof *digests, ((PetscInt64)e->N - counts[e->rank]) * (PetscInt64)sizeof *digests);
   PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, digests, counts, offsets, MPI_INT64_T, e->comm));
   PetscCall(PetscFree2(counts, offsets));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -138,6 +138,7 @@ static PetscErrorCode EndSmall(KalTree *tree, PetscReal *result)
   }
   PetscCall(PetscMalloc2(counts[tree->rank] + 1, &mine, total + 1, &all));
   for (d = 0; d < tree->depth; d++) PetscCall(PetscArraycpy(mine + (size_t)d * tree->count, tree->sum[d], tree->count));
+  KalCountCollective((PetscInt64)counts[tree->rank] * (PetscInt64)sizeof(PetscReal), ((PetscInt64)total - counts[tree->rank]) * (PetscInt64)sizeof(PetscReal));
   PetscCallMPI(MPI_Allgatherv(mine, counts[tree->rank], MPI_DOUBLE, all, counts, offsets, MPI_DOUBLE, tree->comm));
   PetscCall(Collapse(tree, tree->count, all, result));
   PetscCall(PetscFree2(mine, all));
@@ -160,15 +161,22 @@ static PetscErrorCode EndSliced(KalTree *tree, PetscReal *result)
   for (rank = 0; rank < tree->size; rank++) {
     const PetscInt own = Nodes(KalShare(tree->leaves, rank, tree->size), KalShare(tree->leaves, rank + 1, tree->size), widths);
 
-    for (d = 0; d < own; d++, node++) PetscCallMPI(MPI_Irecv(slices + (size_t)node * length, (PetscMPIInt)length, MPI_DOUBLE, rank, (int)d, tree->comm, &request[requests++]));
+    for (d = 0; d < own; d++, node++) {
+      if (rank != tree->rank) KalCountMessage(0, (PetscInt64)length * (PetscInt64)sizeof(PetscReal));
+      PetscCallMPI(MPI_Irecv(slices + (size_t)node * length, (PetscMPIInt)length, MPI_DOUBLE, rank, (int)d, tree->comm, &request[requests++]));
+    }
   }
   for (rank = 0; rank < tree->size; rank++) {
     offsets[rank] = (PetscMPIInt)KalShare(tree->count, rank, tree->size);
     counts[rank]  = (PetscMPIInt)KalShare(tree->count, rank + 1, tree->size) - offsets[rank];
-    for (d = 0; d < tree->depth; d++) PetscCallMPI(MPI_Isend(tree->sum[d] + offsets[rank], counts[rank], MPI_DOUBLE, rank, (int)d, tree->comm, &request[requests++]));
+    for (d = 0; d < tree->depth; d++) {
+      if (rank != tree->rank) KalCountMessage((PetscInt64)counts[rank] * (PetscInt64)sizeof(PetscReal), 0);
+      PetscCallMPI(MPI_Isend(tree->sum[d] + offsets[rank], counts[rank], MPI_DOUBLE, rank, (int)d, tree->comm, &request[requests++]));
+    }
   }
   PetscCallMPI(MPI_Waitall((PetscMPIInt)requests, request, MPI_STATUSES_IGNORE));
   PetscCall(Collapse(tree, length, slices, result + begin));
+  KalCountCollective((PetscInt64)length * (PetscInt64)sizeof(PetscReal), ((PetscInt64)tree->count - length) * (PetscInt64)sizeof(PetscReal));
   PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, result, counts, offsets, MPI_DOUBLE, tree->comm));
   PetscCall(PetscFree2(counts, offsets));
   PetscCall(PetscFree2(slices, request));

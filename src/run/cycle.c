@@ -94,6 +94,7 @@ static PetscErrorCode Remember(KalRun run, const KalBatch *batch, const KalCycle
 
   PetscFunctionBeginUser;
   for (int k = 0; k < KAL_HISTORY_COLUMNS; k++) values[k] = NAN;
+  if (run->size > 1) KalCountCollective(sizeof run->seconds, sizeof run->seconds);
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, run->seconds, 3, MPI_DOUBLE, MPI_MAX, run->comm));
   PetscCall(KalAnalysisGetReport(run->analysis, &report));
   values[KAL_HISTORY_CYCLE]    = run->cycle;
@@ -152,6 +153,7 @@ PetscErrorCode KalRunStep(KalRun run)
   start = MPI_Wtime();
   PetscCall(KalAnalysisBegin(run->analysis, run->cycle));
   run->seconds[KAL_SECONDS_ANALYSIS] += MPI_Wtime() - start;
+  run->p = batch.samples * batch.outputs;
   PetscCall(Analyse(run, &batch, &c));
   if (run->timed) {
     PetscCall(KalAnalysisGetFiltered(run->analysis, &filtered));
@@ -182,6 +184,7 @@ PetscErrorCode KalRunSolve(KalRun run)
   PetscFunctionBeginUser;
   PetscCall(KalRunSetUp(run));
   if (run->dry) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalRunPhasesBegin(run));
   run->started  = MPI_Wtime();
   run->reported = run->cycle;
   finished      = (PetscBool)(run->resumed && run->result && (run->stopped || run->cycle >= run->cycles));
@@ -193,9 +196,12 @@ PetscErrorCode KalRunSolve(KalRun run)
   }
   PetscCall(KalRunProgress(run, PETSC_TRUE));
   if (!finished) {
+    KalPhasesHold(PETSC_TRUE); /* the scores at the end are of no cycle */
     PetscCall(KalRunResult(run));
+    KalPhasesHold(PETSC_FALSE);
     if (run->snapshotpath[0]) PetscCall(KalRunWrite(run, PETSC_TRUE));
   }
+  PetscCall(KalRunPhasesWrite(run));
   PetscCall(PetscPrintf(run->comm, "%s\n", run->result));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

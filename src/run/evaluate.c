@@ -80,6 +80,7 @@ static PetscErrorCode GatherStatus(KalRun run, PetscInt points)
     offsets[rank] = (PetscMPIInt)((PetscInt64)points * rank / run->size);
     counts[rank]  = (PetscMPIInt)((PetscInt64)points * (rank + 1) / run->size) - offsets[rank];
   }
+  if (run->size > 1) KalCountCollective(counts[run->rank], points - counts[run->rank]);
   PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, run->status, counts, offsets, MPI_SIGNED_CHAR, run->comm));
   PetscCall(PetscFree2(counts, offsets));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -126,18 +127,24 @@ static PetscErrorCode EvaluateAny(KalRun run, const KalAsk *ask, const KalSpan *
   KalColumns columns, predicted;
 
   PetscFunctionBeginUser;
+  PetscCall(KalEventBegin(KAL_EVENT_EXCHANGE));
   PetscCall(KalEnsembleRemoteGet(ask->points, first, count, PETSC_TRUE, &columns));
+  PetscCall(KalEventEnd(KAL_EVENT_EXCHANGE));
   run->seconds[KAL_SECONDS_FORECAST] += MPI_Wtime() - start;
   PetscCall(ForecastColumns(run, span, &columns, run->status + first));
   if (ask->observe) {
     PetscCall(KalEnsembleRemoteGet(predictions, first, count, PETSC_FALSE, &predicted));
     PetscCall(ObserveColumns(run, span->to, &columns, batch, predicted.column, run->status + first));
     start = MPI_Wtime();
+    PetscCall(KalEventBegin(KAL_EVENT_EXCHANGE));
     PetscCall(KalEnsembleRemotePut(predictions, PETSC_TRUE, &predicted));
+    PetscCall(KalEventEnd(KAL_EVENT_EXCHANGE));
     run->seconds[KAL_SECONDS_OBSERVE] += MPI_Wtime() - start;
   }
   start = MPI_Wtime();
+  PetscCall(KalEventBegin(KAL_EVENT_EXCHANGE));
   PetscCall(KalEnsembleRemotePut(ask->points, moves, &columns));
+  PetscCall(KalEventEnd(KAL_EVENT_EXCHANGE));
   run->seconds[KAL_SECONDS_FORECAST] += MPI_Wtime() - start;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -165,6 +172,7 @@ static PetscErrorCode EvaluateQueue(KalRun run, const KalAsk *ask, const KalSpan
   }
   if (ask->observe) PetscCall(KalEnsembleRemoteEnd(predictions));
   PetscCall(KalEnsembleRemoteEnd(ask->points));
+  KalCountCollective(length, length);
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, run->status, length, MPI_SIGNED_CHAR, MPI_MAX, run->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -79,6 +79,7 @@ PetscErrorCode KalQueueNext(KalQueue queue, PetscInt *first, PetscInt *count)
     PetscInt64        taken = 0;
 
     if (begin == end) continue;
+    if (owner != queue->rank) KalCountMessage((PetscInt64)sizeof one, (PetscInt64)sizeof taken);
     PetscCallMPI(MPI_Fetch_and_op(&one, &taken, MPI_INT64_T, owner, queue->turn, MPI_SUM, queue->window));
     PetscCallMPI(MPI_Win_flush(owner, queue->window));
     if (taken * queue->group >= end - begin) continue;

@@ -267,6 +267,7 @@ static PetscErrorCode EnsembleOptions(KalRun run)
 .  -run_schedule <static> - static: a rank computes the members it holds; dynamic: one that is idle takes others'. Changes no bit
 .  -run_schedule_members <1> - members that a rank takes at once from a dynamic schedule, at most 64
 .  -run_progress <-1> - progress bar on standard error: 0 no, 1 yes, -1 where it is a terminal
+.  -run_phases <file> - table (CSV) of what each phase of the cycles took and moved, written at the end
 .  -run_dry - check options and data, print the header, the time a cycle will take and advice about the machine, and stop
 .  -ensemble_size <64> - members N
 .  -ensemble_initial <file> - snapshot or HDF5 file with /members (N x n) or /mean (n) to begin from
@@ -300,6 +301,7 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscCall(PetscOptionsEnum("-run_schedule", "Who computes a member: static, the rank that holds it, or dynamic, any that is idle", "KalRunSetFromOptions", KalRunSchedules, schedule, &schedule, NULL));
   PetscCall(PetscOptionsBoundedInt("-run_schedule_members", "Members that an idle rank takes at once", "KalRunSetFromOptions", run->schedulemembers, &run->schedulemembers, NULL, 1));
   PetscCall(PetscOptionsRangeInt("-run_progress", "Progress bar: 0 no, 1 yes, -1 on a terminal", "KalRunSetFromOptions", run->progress, &run->progress, NULL, -1, 1));
+  PetscCall(PetscOptionsString("-run_phases", "File (CSV) for what each phase of the cycles took and moved", "KalRunSetFromOptions", run->phases, run->phases, sizeof run->phases, NULL));
   PetscCall(PetscOptionsBool("-run_dry", "Check everything, print what would be done, and stop", "KalRunSetFromOptions", run->dry, &run->dry, NULL));
   PetscCall(PetscOptionsBoundedInt("-ensemble_size", "Members", "KalRunSetFromOptions", run->N, &run->N, NULL, 1));
   PetscCall(PetscOptionsString("-ensemble_initial", "File with members or a mean to begin from", "KalRunSetFromOptions", run->initial, run->initial, sizeof run->initial, NULL));

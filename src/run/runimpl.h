@@ -82,7 +82,7 @@ struct _p_KalRun {
   PetscReal      burn, burnin; /* model time after the start that is left out of the means; the time that this is */
   PetscReal      divergence;   /* errors this many times the spread */
   PetscBool      stopdiverged;
-  char           snapshotpath[PETSC_MAX_PATH_LEN], restart[PETSC_MAX_PATH_LEN], initial[PETSC_MAX_PATH_LEN];
+  char           snapshotpath[PETSC_MAX_PATH_LEN], restart[PETSC_MAX_PATH_LEN], initial[PETSC_MAX_PATH_LEN], phases[PETSC_MAX_PATH_LEN];
   /* what is run */
   PetscInt     n, outputs, batches; /* state entries, numbers a sample's prediction has, cycles in an epoch */
   KalEnsemble  ensemble, copy[KAL_RUN_COPIES];
@@ -115,6 +115,7 @@ struct _p_KalRun {
   char      *result;
   PetscReal *history[KAL_HISTORY_COLUMNS];
   PetscInt   historysize, reported;
+  PetscInt   p, unphased;                /* observations of the last cycle; cycles before phases were counted */
   double     started, seconds[3], spent; /* forecast, observe, analysis of the cycle in hand */
 };
 
@@ -158,6 +159,9 @@ PETSC_INTERN PetscErrorCode KalRunScoreEnsemble(KalRun, KalScore *);
 PETSC_INTERN PetscErrorCode KalRunHistoryAdd(KalRun, const PetscReal[]);
 PETSC_INTERN PetscErrorCode KalRunHistoryResize(KalRun, PetscInt);
 PETSC_INTERN PetscBool      KalRunHistoryHas(KalRun, KalHistoryColumn);
+
+PETSC_INTERN PetscErrorCode KalRunPhasesBegin(KalRun);
+PETSC_INTERN PetscErrorCode KalRunPhasesWrite(KalRun);
 
 PETSC_INTERN PetscErrorCode KalRunHeader(KalRun);
 PETSC_INTERN PetscErrorCode KalRunLine(KalRun);

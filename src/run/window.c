@@ -9,9 +9,12 @@ static PetscMPIInt TruthOwner(KalRun run)
 
 static PetscErrorCode Broadcast(KalRun run, PetscScalar *x, size_t count)
 {
-  size_t at;
+  const PetscBool  root  = (PetscBool)(run->rank == TruthOwner(run));
+  const PetscInt64 bytes = run->size > 1 ? (PetscInt64)(count * sizeof *x) : 0;
+  size_t           at;
 
   PetscFunctionBeginUser;
+  KalCountCollective(root ? bytes : 0, root ? 0 : bytes);
   for (at = 0; at < count; at += 1 << 28) PetscCallMPI(MPI_Bcast(x + at, (PetscMPIInt)PetscMin(count - at, (size_t)1 << 28), MPI_DOUBLE, TruthOwner(run), run->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

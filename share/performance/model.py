@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""What a cycle moves and takes: the formulas of share/doc/architecture.md ("What is sent") and share/doc/performance.md.
+
+  model.py traffic --state n --members N --observations p --ranks P [...]   bytes and messages of a rank in a cycle, by phase
+  model.py check TABLE.csv ... [...]     a table of -run_phases held against them; fails where a count is beyond 1.1 of its formula
+  model.py bound TABLE.csv [...]         the table with a column of the bound of bytes that a rank sends or receives in a cycle
+  model.py predict --state n --members N --observations p --ranks P1,P2,... [...]   seconds of a cycle, by phase, and what is largest
+
+Options of all:
+  --method eki       eki, etki (a transform of the ensemble), etkf (the same in time, with a truth), haber (members made about a mean)
+  --outputs 1        numbers a sample's prediction has: a block has whole samples
+  --copies 0         copies of the ensemble (momentum)
+  --block-rows 0     -ensemble_block_rows
+  --exchange messages   or shared
+  --ranks-per-member 1  -run_ranks_per_member
+  --stochastic       eki with perturbed observations
+Options of predict: constants of a machine, a rank each, as kalmia-bench -bench_rows machine prints them
+  --gemm 40e9        products, flops a second
+  --memory 5e9       copies, bytes a second
+  --network 1e9      messages, bytes a second
+  --latency 2e-6     seconds a message
+  --forecast 0       seconds that the forecast of one member takes
+  --forward 0        flops of one member's prediction of one sample (default: 2 n, a network's)
+"""
+import argparse
+import csv
+import math
+import sys
+
+BLOCK_NUMBERS, BLOCK_MOST, BLOCK_LEAST, BLOCK_GRAM, TREE_SMALL, BYTES = 65536, 4096, 64, 1024, 4096, 8
+
+
+def share(count, rank, ranks):
+    return count * rank // ranks
+
+
+def blocks(n, N, least, group=1, wanted=0):
+    """Rows of a canonical block, and how many blocks there are (ChooseBlocks in src/ensemble/ensemble.c)."""
+    rows = min(wanted, n) if wanted else max(least, min(BLOCK_MOST, BLOCK_NUMBERS // N))
+    count = -(-n // rows)
+    if not wanted and count > 2:
+        unit = 2 if count <= 8 else 4
+        count = -(-count // unit) * unit
+    groups = -(-n // group)
+    rows = -(-rows // group) * group if wanted else -(-groups // count) * group
+    return rows, -(-n // rows)
+
+
+class Layout:
+    """Who holds which members and works on which blocks."""
+
+    def __init__(self, n, N, ranks, per_member, rows, count):
+        self.n, self.N, self.ranks, self.s, self.rows, self.count = n, N, ranks, per_member, rows, count
+
+    def members(self, rank):
+        first = lambda r: share(self.N, -(-r // self.s), self.ranks // self.s)
+        return first(rank + 1) - first(rank)
+
+    def block_range(self, rank):
+        return share(self.count, rank, self.ranks), share(self.count, rank + 1, self.ranks)
+
+    def own_rows(self, rank):
+        first, last = self.block_range(rank)
+        return max(0, min(self.n, last * self.rows) - min(self.n, first * self.rows))
+
+    def holders(self):
+        return min(self.N, self.ranks // self.s)
+
+
+def add(total, **counts):
+    for key, value in counts.items():
+        total[key] = total.get(key, 0) + value
+
+
+def stream(total, layout, rank, back, shared):
+    """KalEnsembleSumRows (out) or KalEnsembleMapRows (out and back) of one ensemble."""
+    m, R = layout.members(rank), layout.own_rows(rank)
+    first, last = layout.block_range(rank)
+    ways = 2 if back else 1
+    out, home = m * (layout.n - R) * BYTES, R * (layout.N - m) * BYTES
+    if shared:
+        add(total, shared=ways * home)
+        return
+    others = layout.holders() - (1 if m else 0)
+    messages = (layout.count - (last - first) if m else 0) + (last - first) * others
+    add(total, sent=out + (home if back else 0), received=home + (out if back else 0), messages=ways * messages)
+
+
+def whole_nodes(begin, end):
+    """Nodes of the tree among leaves begin..end-1 that are whole (src/ensemble/tree.c)."""
+    nodes = 0
+    while begin < end:
+        width = begin & -begin if begin else 1 << (end.bit_length())
+        while begin + width > end:
+            width //= 2
+        begin += width
+        nodes += 1
+    return nodes
+
+
+def tree(total, count, leaves, rank, ranks):
+    """A sum of `count` numbers over blocks."""
+    own = [whole_nodes(share(leaves, r, ranks), share(leaves, r + 1, ranks)) for r in (range(ranks) if ranks <= 64 else ())]
+    if own:
+        mine, all_nodes = own[rank], sum(own)
+    else:  # of many ranks: as many nodes as those of this one
+        mine = whole_nodes(share(leaves, rank, ranks), share(leaves, rank + 1, ranks))
+        all_nodes = sum(whole_nodes(share(leaves, r, ranks), share(leaves, r + 1, ranks)) for r in range(0, ranks, max(1, ranks // 64))) * max(1, ranks // 64)
+    if ranks == 1:
+        return
+    if count < TREE_SMALL:
+        add(total, sent=mine * count * BYTES, received=(all_nodes - mine) * count * BYTES, collectives=1)
+        return
+    length = share(count, rank + 1, ranks) - share(count, rank, ranks)
+    add(total, sent=(mine * (count - length) + length) * BYTES, received=((all_nodes - mine) * length + count - length) * BYTES,
+        messages=mine * (ranks - 1) + all_nodes - mine, collectives=1)
+    total["nodes"] = all_nodes
+
+
+def cycle(o, ranks, rank):
+    """What a rank moves in a cycle, by phase."""
+    phases = {name: {} for name in ("exchange", "sum", "other", "tell", "observe")}
+    shared, N, n, p, s = o.exchange == "shared", o.members, o.state, o.observations, o.ranks_per_member
+    points = N + 1 if o.method == "haber" else N
+    predictions = Layout(p, points, ranks, s, *blocks(p, points, BLOCK_GRAM, o.outputs, o.block_rows))
+    state = Layout(n, N, ranks, s, *blocks(n, N, BLOCK_LEAST, 1, 0 if o.method == "haber" else o.block_rows))
+    if ranks == 1:
+        return phases, predictions, state
+    stream(phases["exchange"], predictions, rank, False, shared)
+    tree(phases["sum"], 2 * N + 3 + N * (N + 1) // 2 + (N * N if o.stochastic else 0), predictions.count, rank, ranks)
+    mine = predictions.members(rank)
+    add(phases["other"], sent=mine, received=points - mine, collectives=1)  # statuses
+    add(phases["other"], sent=24, received=24, collectives=1)  # times
+    if o.method == "haber":
+        own = state.own_rows(rank)
+        add(phases["tell"], sent=own * BYTES, received=(n - own) * BYTES, collectives=1)
+    else:
+        for _ in range(1 + o.copies):
+            stream(phases["exchange"], state, rank, True, shared)
+        if o.method != "etkf":
+            tree(phases["other"], 1, state.count, rank, ranks)  # spread
+    if o.method == "etkf":
+        truth = Layout(n, 1, ranks, s, state.rows, state.count)
+        for _ in range(2):
+            stream(phases["exchange"], state, rank, False, shared)
+            stream(phases["exchange"], truth, rank, False, shared)
+            tree(phases["sum"], 4 + N + 1, state.count, rank, ranks)
+        owner = rank == ranks - s
+        add(phases["other"], sent=p * BYTES if owner else 0, received=0 if owner else p * BYTES, collectives=1)
+    if s > 1 and o.method != "etkf":
+        group(phases["observe"], o, predictions, rank, shared)
+    return phases, predictions, state
+
+
+def group(total, o, predictions, rank, shared):
+    """Members of the first rank of a group, which all of its ranks work on; predictions that come back."""
+    raise NotImplementedError
+
+
+def most(o, ranks, phase, key):
+    return max(cycle(o, ranks, rank)[0][phase].get(key, 0) for rank in range(ranks))
+
+
+def bound(o, ranks):
+    """DESIGN's: 2 n ceil(N/P) numbers for the transform, p ceil(N/P) for the Gram product, 2 N^2 for its sum; in bytes."""
+    members = -(-o.members // (ranks // o.ranks_per_member))
+    transform = 2 * o.state * members * (1 + o.copies) if o.method != "haber" else o.state
+    return BYTES * (transform + o.observations * members + 2 * o.members**2)
+
+
+def traffic(o):
+    print("ranks,phase,sent_most,received_most,messages_most,collectives_most,shared_most,bound")
+    for ranks in o.ranks:
+        for phase in ("exchange", "sum", "other", "tell", "observe"):
+            counts = [most(o, ranks, phase, key) for key in ("sent", "received", "messages", "collectives", "shared")]
+            print("%d,%s,%s,%d" % (ranks, phase, ",".join(map(str, counts)), bound(o, ranks)))
+
+
+def take(o, line):
+    """The sizes that a line of a table has."""
+    o.method, o.exchange, o.ranks_per_member = line["method"], line["exchange"], int(line.get("ranks_per_member", 1))
+    o.state, o.members, o.observations = int(line["state"]), int(line["members"]), int(line["observations"])
+    return int(line["ranks"]), int(line["cycles"])
+
+
+def add_bound(o):
+    for path in o.tables:
+        with open(path) as file:
+            reader = csv.DictReader(file)
+            print(",".join(reader.fieldnames + ["bound"]))
+            for line in reader:
+                ranks, _ = take(o, line)
+                print(",".join(line[name] for name in reader.fieldnames) + ",%d" % bound(o, ranks))
+
+
+def check(o):
+    wrong = 0
+    print("%-28s %6s %6s %-9s %-9s %14s %14s %7s" % ("table", "ranks", "per m.", "phase", "of a cycle", "counted", "formula", "ratio"))
+    for path in o.tables:
+        with open(path) as file:
+            lines = list(csv.DictReader(file))
+        for line in lines:
+            ranks, cycles = take(o, line)
+            if line["phase"] not in ("exchange", "sum", "tell", "observe") or not cycles:
+                continue
+            for key in ("sent", "received", "messages", "shared"):
+                counted = int(line[key + "_most"]) / cycles
+                formula = most(o, ranks, line["phase"], key)
+                if not counted and not formula:
+                    continue
+                ratio = counted / formula if formula else math.inf
+                wrong += not 1 / 1.1 <= ratio <= 1.1
+                print("%-28s %6d %6d %-9s %-9s %14.0f %14d %7.3f" % (path[-28:], ranks, o.ranks_per_member, line["phase"], key, counted, formula, ratio))
+    if wrong:
+        sys.exit("%d counts are beyond 1.1 of the formula" % wrong)
+
+
+def predict(o):
+    raise NotImplementedError
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("traffic", "check", "bound", "predict"))
+    parser.add_argument("tables", nargs="*")
+    parser.add_argument("--method", default="eki")
+    for name in ("state", "members", "observations"):
+        parser.add_argument("--" + name, type=int, default=0)
+    parser.add_argument("--ranks", type=lambda text: [int(r) for r in text.split(",")], default=[1])
+    for name, default in (("outputs", 1), ("copies", 0), ("block-rows", 0), ("ranks-per-member", 1)):
+        parser.add_argument("--" + name, type=int, default=default)
+    parser.add_argument("--exchange", choices=("messages", "shared"), default="messages")
+    parser.add_argument("--stochastic", action="store_true")
+    for name, default in (("gemm", 40e9), ("memory", 5e9), ("network", 1e9), ("latency", 2e-6), ("forecast", 0.0), ("forward", 0.0)):
+        parser.add_argument("--" + name, type=float, default=default)
+    o = parser.parse_intermixed_args()
+    if o.what in ("traffic", "predict") and min(o.state, o.members, o.observations) < 1:
+        parser.error("--state, --members and --observations are needed, each at least 1")
+    if any(r < 1 or r % o.ranks_per_member for r in o.ranks):
+        parser.error("--ranks are positive multiples of --ranks-per-member")
+    {"traffic": traffic, "check": check, "bound": add_bound, "predict": predict}[o.what](o)
+
+
+if __name__ == "__main__":
+    main()
