@@ -2,7 +2,7 @@
 # The environment Kalmia runs in, and the packages it is built with. To be sourced by bash:
 #
 #   . jobs/setup.sh                    exports the environment, once a shell
-#   kal_packages [tests] [data] [torch]  installs what is missing (Debian, as root or through sudo)
+#   kal_packages [tests] [data] [plots] [torch]  installs what is missing (Debian, as root or through sudo)
 #   kal_build TARGET SOURCE BUILD [OPTION...]  configures and builds, quietly unless something fails
 #   kal_cores                          prints how many ranks this machine has cores for
 
@@ -123,6 +123,10 @@ kal_missing() {
   esac
   case $want in *" data "*)
     [ -d /usr/share/datasets/fashion-mnist ] || echo dataset-fashion-mnist
+    ;;
+  esac
+  case $want in *" plots "*)
+    command -v gnuplot >/dev/null || echo gnuplot-nox
     ;;
   esac
   case $want in *" torch "*)
