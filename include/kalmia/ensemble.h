@@ -96,6 +96,14 @@ PETSC_EXTERN PetscErrorCode KalEnsembleRemoteGet(KalEnsemble, PetscInt, PetscInt
 PETSC_EXTERN PetscErrorCode KalEnsembleRemotePut(KalEnsemble, PetscBool, KalColumns *);
 PETSC_EXTERN PetscErrorCode KalEnsembleRemoteEnd(KalEnsemble);
 
+/* Members: of a group of ranks, which work on them together */
+PETSC_EXTERN PetscErrorCode KalEnsembleSetMemberComm(KalEnsemble, MPI_Comm);
+PETSC_EXTERN PetscErrorCode KalEnsembleGetGroupRange(KalEnsemble, PetscInt *, PetscInt *);
+PETSC_EXTERN PetscErrorCode KalEnsembleGroupGet(KalEnsemble, PetscInt, PetscInt, PetscBool, KalColumns *);
+PETSC_EXTERN PetscErrorCode KalEnsembleGroupMeet(KalEnsemble);
+PETSC_EXTERN PetscErrorCode KalEnsembleGroupPlaces(KalEnsemble, PetscInt, PetscInt, const PetscInt[], PetscScalar *[]);
+PETSC_EXTERN PetscErrorCode KalEnsembleGroupGather(KalEnsemble, PetscInt, PetscInt, const PetscInt[]);
+
 /* Rows: the only large communication of the program */
 PETSC_EXTERN PetscErrorCode KalEnsembleMapRows(PetscInt, KalEnsemble[], KalRowsMap, void *);
 PETSC_EXTERN PetscErrorCode KalEnsembleSumRows(PetscInt, KalEnsemble[], KalRowsSum, void *, PetscInt, PetscReal *);

@@ -18,10 +18,18 @@ typedef const char *KalModelType;
   What a model provides. A stage is a time of a dynamical model or a layer of a network; a network's
   weights are a state whose forecast is the identity, so its `propagate` is NULL and `observe` is its
   forward pass. A dynamical model has a time step (KalModelSetStep()) and mostly no `observe`: what is observed
-  of it are linear functions of its state, which come with the batch. No operation communicates: the columns given are
-  whole and local.
+  of it are linear functions of its state, which come with the batch. The columns given are whole and local. No operation
+  communicates but on the ranks of its group, and there only propagate, observe and tangent of a model that says KAL_TOGETHER_ALL.
 */
+/* What the ranks of a group do with its members (-run_ranks_per_member). */
+typedef enum {
+  KAL_TOGETHER_NOT,     /* the first one runs them, the others wait */
+  KAL_TOGETHER_SAMPLES, /* each predicts some samples of a mini-batch: what is predicted of a sample must have the same bits whatever others are given with it */
+  KAL_TOGETHER_ALL,     /* each makes every call, with the whole columns, and may communicate on KalModelGetMemberComm(); what the first one is given counts */
+} KalTogether;
+
 typedef struct {
+  KalTogether together;
   PetscErrorCode (*setfromoptions)(KalModel, KalOptionItems);
   PetscErrorCode (*setup)(KalModel);                          /* sets the state size and the stages */
   PetscErrorCode (*initial)(KalModel, KalKey, PetscScalar *); /* prior draw of member key.member: n numbers */
@@ -59,6 +67,8 @@ PETSC_EXTERN PetscErrorCode KalModelSetKey(KalModel, KalKey);
 PETSC_EXTERN PetscErrorCode KalModelGetKey(KalModel, KalKey *);
 PETSC_EXTERN PetscErrorCode KalModelSetPrecision(KalModel, KalPrecision);
 PETSC_EXTERN PetscErrorCode KalModelGetPrecision(KalModel, KalPrecision *);
+PETSC_EXTERN PetscErrorCode KalModelSetMemberComm(KalModel, MPI_Comm);
+PETSC_EXTERN PetscErrorCode KalModelGetMemberComm(KalModel, MPI_Comm *);
 PETSC_EXTERN PetscErrorCode KalModelSetFromOptions(KalModel);
 PETSC_EXTERN PetscErrorCode KalModelSetUp(KalModel);
 PETSC_EXTERN PetscErrorCode KalModelView(KalModel, PetscViewer);

@@ -27,7 +27,7 @@ import csv
 import math
 import sys
 
-BLOCK_NUMBERS, BLOCK_MOST, BLOCK_LEAST, BLOCK_GRAM, TREE_SMALL, BYTES = 65536, 4096, 64, 1024, 4096, 8
+BLOCK_NUMBERS, BLOCK_MOST, BLOCK_LEAST, BLOCK_GRAM, TREE_SMALL, TOGETHER_BLOCK, BYTES = 65536, 4096, 64, 1024, 4096, 32, 8
 
 
 def share(count, rank, ranks):
@@ -119,7 +119,7 @@ def tree(total, count, leaves, rank, ranks):
 
 def cycle(o, ranks, rank):
     """What a rank moves in a cycle, by phase."""
-    phases = {name: {} for name in ("exchange", "sum", "other", "tell", "observe")}
+    phases = {name: {} for name in ("exchange", "sum", "other", "tell")}
     shared, N, n, p, s = o.exchange == "shared", o.members, o.state, o.observations, o.ranks_per_member
     points = N + 1 if o.method == "haber" else N
     predictions = Layout(p, points, ranks, s, *blocks(p, points, BLOCK_GRAM, o.outputs, o.block_rows))
@@ -148,13 +148,31 @@ def cycle(o, ranks, rank):
         owner = rank == ranks - s
         add(phases["other"], sent=p * BYTES if owner else 0, received=0 if owner else p * BYTES, collectives=1)
     if s > 1 and o.method != "etkf":
-        group(phases["observe"], o, predictions, rank, shared)
+        group(phases["exchange"], o, predictions, rank, shared)
     return phases, predictions, state
 
 
 def group(total, o, predictions, rank, shared):
-    """Members of the first rank of a group, which all of its ranks work on; predictions that come back."""
-    raise NotImplementedError
+    """Members of the first rank of a group, read by the others, and what these predict, brought to the first (src/run/together.c)."""
+    place, first = rank % o.ranks_per_member, rank - rank % o.ranks_per_member
+    m, samples, stored = predictions.members(first), o.observations // o.outputs, o.method != "haber"
+    blocks_of = -(-samples // TOGETHER_BLOCK)
+    bounds = [min(samples, share(blocks_of, i, o.ranks_per_member) * TOGETHER_BLOCK) * o.outputs for i in range(o.ranks_per_member + 1)]
+    own = bounds[place + 1] - bounds[place]
+    columns = min(64, max(1, (64 << 20 if stored else 3 << 20) // BYTES // o.state))
+    at = sum(predictions.members(r) for r in range(0, first, o.ranks_per_member))
+    chunks = -(-(at + m) // columns) - at // columns if m else 0
+    add(total, sent=m, received=m, collectives=chunks)  # statuses
+    if shared:
+        add(total, shared=0 if not place else m * ((o.state if stored else 0) + own) * BYTES)
+        return
+    if stored:
+        add(total, sent=0 if place else m * o.state * BYTES, received=m * o.state * BYTES if place else 0, collectives=m)
+    if place:
+        add(total, sent=m * own * BYTES, messages=chunks if own else 0)
+    else:
+        parts = sum(bounds[i + 1] > bounds[i] for i in range(1, o.ranks_per_member))
+        add(total, received=m * (o.observations - own) * BYTES, messages=chunks * parts)
 
 
 def most(o, ranks, phase, key):
@@ -171,7 +189,7 @@ def bound(o, ranks):
 def traffic(o):
     print("ranks,phase,sent_most,received_most,messages_most,collectives_most,shared_most,bound")
     for ranks in o.ranks:
-        for phase in ("exchange", "sum", "other", "tell", "observe"):
+        for phase in ("exchange", "sum", "other", "tell"):
             counts = [most(o, ranks, phase, key) for key in ("sent", "received", "messages", "collectives", "shared")]
             print("%d,%s,%s,%d" % (ranks, phase, ",".join(map(str, counts)), bound(o, ranks)))
 
@@ -201,7 +219,7 @@ def check(o):
             lines = list(csv.DictReader(file))
         for line in lines:
             ranks, cycles = take(o, line)
-            if line["phase"] not in ("exchange", "sum", "tell", "observe") or not cycles:
+            if line["phase"] not in ("exchange", "sum", "tell") or not cycles:
                 continue
             for key in ("sent", "received", "messages", "shared"):
                 counted = int(line[key + "_most"]) / cycles

@@ -32,13 +32,15 @@ PetscErrorCode KalEnsembleCreate(MPI_Comm comm, KalEnsemble *ensemble)
   PetscCallMPI(MPI_Comm_dup(comm, &e->comm));
   PetscCallMPI(MPI_Comm_rank(e->comm, &e->rank));
   PetscCallMPI(MPI_Comm_size(e->comm, &e->size));
-  e->node   = MPI_COMM_NULL;
-  e->window = MPI_WIN_NULL;
-  e->access = MPI_WIN_NULL;
-  e->group  = 1;
-  e->least  = KAL_BLOCK_LEAST;
-  e->factor = 1.0;
-  *ensemble = e;
+  e->node     = MPI_COMM_NULL;
+  e->together = MPI_COMM_SELF;
+  e->span     = 1;
+  e->window   = MPI_WIN_NULL;
+  e->access   = MPI_WIN_NULL;
+  e->group    = 1;
+  e->least    = KAL_BLOCK_LEAST;
+  e->factor   = 1.0;
+  *ensemble   = e;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -255,7 +257,7 @@ static PetscErrorCode AllocateWindow(KalEnsemble e)
 .  ensemble - the ensemble, with sizes; all members are zero afterwards
 
    Note:
-   Rank r of P holds members N r/P to N (r+1)/P - 1. Row blocks are canonical: their bounds follow from
+   Rank r of P holds members N r/P to N (r+1)/P - 1; of groups of ranks (KalEnsembleSetMemberComm()) the first one does. Row blocks are canonical: their bounds follow from
    n, N and the options, never from the number of ranks.
 @*/
 PetscErrorCode KalEnsembleSetUp(KalEnsemble ensemble)
@@ -266,8 +268,8 @@ PetscErrorCode KalEnsembleSetUp(KalEnsemble ensemble)
   PetscFunctionBeginUser;
   if (e->setup) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(e->n > 0 && e->N > 0, e->comm, PETSC_ERR_ORDER, "An ensemble needs sizes: call KalEnsembleSetSizes()");
-  e->first = KalShare(e->N, e->rank, e->size);
-  e->last  = KalShare(e->N, e->rank + 1, e->size);
+  e->first = KalFirstMember(e, e->rank);
+  e->last  = KalFirstMember(e, e->rank + 1);
   ChooseBlocks(e);
   e->setup = PETSC_TRUE;
   if (e->kind != KAL_KIND_STORED) PetscFunctionReturn(PETSC_SUCCESS);
@@ -306,6 +308,9 @@ PetscErrorCode KalEnsembleDuplicate(KalEnsemble ensemble, KalEnsemble *duplicate
   (*duplicate)->least    = ensemble->least;
   (*duplicate)->exchange = ensemble->exchange;
   (*duplicate)->remote   = ensemble->remote;
+  (*duplicate)->together = ensemble->together;
+  (*duplicate)->span     = ensemble->span;
+  (*duplicate)->place    = ensemble->place;
   PetscCall(KalEnsembleSetUp(*duplicate));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -432,7 +437,8 @@ PetscErrorCode KalEnsembleIsStored(KalEnsemble ensemble, PetscBool *stored)
 @*/
 PetscErrorCode KalEnsembleGetMemory(KalEnsemble ensemble, PetscReal *bytes)
 {
-  const PetscReal members = (ensemble->N + ensemble->size - 1) / ensemble->size;
+  const PetscInt  groups  = ensemble->size / ensemble->span;
+  const PetscReal members = (ensemble->N + groups - 1) / groups;
 
   PetscFunctionBeginUser;
   *bytes = 0.0;

@@ -27,6 +27,8 @@ struct _p_KalEnsemble {
   PetscBool   setup;
   PetscInt    n, N;
   PetscInt    first, last;   /* local members */
+  MPI_Comm    together;      /* the ranks that work on a member together, MPI_COMM_SELF or borrowed; */
+  PetscMPIInt span, place;   /* how many they are, and which of them this is */
   PetscInt    group;         /* rows that must stay together in a block */
   PetscInt    wanted;        /* rows in a block by option, or 0 */
   PetscInt    least;         /* rows in a block at least, where they are not by option */
@@ -74,6 +76,18 @@ PETSC_INTERN PetscErrorCode KalRowStatistics_Private(KalEnsemble, const KalRows 
 static inline PetscInt KalShare(PetscInt count, PetscInt rank, PetscInt size)
 {
   return (PetscInt)((PetscInt64)count * rank / size);
+}
+
+/* Whether any rank can make any member by itself. */
+static inline PetscBool KalMadeAnywhere(KalEnsemble e)
+{
+  return (PetscBool)(e->kind == KAL_KIND_GAUSSIAN || e->kind == KAL_KIND_LINE);
+}
+
+/* The first member of a rank: members are dealt out to groups of ranks, and the first rank of each holds them. */
+static inline PetscInt KalFirstMember(KalEnsemble e, PetscInt rank)
+{
+  return KalShare(e->N, (rank + e->span - 1) / e->span, e->size / e->span);
 }
 
 /* Sums over leaves in the one order of a binary tree, whoever holds which leaves. */

@@ -77,7 +77,7 @@ static PetscErrorCode FetchInPlace(KalEnsemble e, PetscInt count, const PetscInt
 static PetscErrorCode Ask(const KalFetch *fetch, PetscMPIInt owner, PetscInt at, MPI_Request *request, PetscMPIInt *requests)
 {
   const KalEnsemble e     = fetch->ensemble;
-  const PetscInt    begin = KalShare(e->N, owner, e->size), members = KalShare(e->N, owner + 1, e->size) - begin, rows = PetscMin(fetch->slice, fetch->count - at);
+  const PetscInt    begin = KalFirstMember(e, owner), members = KalFirstMember(e, owner + 1) - begin, rows = PetscMin(fetch->slice, fetch->count - at);
   PetscMPIInt       blocks, length;
   MPI_Datatype      type;
 
@@ -118,7 +118,7 @@ static PetscErrorCode Answer(const KalFetch *fetch, PetscMPIInt other, PetscInt 
 static PetscErrorCode FetchMessages(KalFetch *fetch)
 {
   const KalEnsemble e    = fetch->ensemble;
-  const PetscInt    most = (e->N + e->size - 1) / e->size;
+  const PetscInt    most = (e->N + e->size / e->span - 1) / (e->size / e->span);
   PetscInt          j, at, round;
 
   PetscFunctionBeginUser;

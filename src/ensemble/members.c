@@ -130,10 +130,13 @@ PetscErrorCode KalEnsembleCreateExtrapolated(KalEnsemble a, KalEnsemble b, Petsc
   PetscCheck(a->n == b->n && a->N == b->N, a->comm, PETSC_ERR_ARG_SIZ, "Ensembles of %" PetscInt_FMT " x %" PetscInt_FMT " and %" PetscInt_FMT " x %" PetscInt_FMT " cannot be extrapolated; the sizes must agree", a->n, a->N, b->n, b->N);
   PetscCall(KalEnsembleCreate(a->comm, ensemble));
   PetscCall(KalEnsembleSetSizes(*ensemble, a->n, a->N));
-  (*ensemble)->kind   = KAL_KIND_EXTRAPOLATED;
-  (*ensemble)->a      = a;
-  (*ensemble)->b      = b;
-  (*ensemble)->factor = factor;
+  (*ensemble)->kind     = KAL_KIND_EXTRAPOLATED;
+  (*ensemble)->a        = a;
+  (*ensemble)->b        = b;
+  (*ensemble)->factor   = factor;
+  (*ensemble)->together = a->together;
+  (*ensemble)->span     = a->span;
+  (*ensemble)->place    = a->place;
   PetscCall(KalEnsembleSetUp(*ensemble));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -267,7 +270,7 @@ PetscErrorCode KalEnsembleReserve_Private(KalEnsemble e, PetscInt count, size_t 
 }
 
 /*@
-   KalEnsembleGetColumns - Gets some consecutive local members as columns, generated ones included
+   KalEnsembleGetColumns - Gets some consecutive local members as columns; of a Gaussian ensemble, or one on a line, any members
 
    Not Collective
 
@@ -285,7 +288,7 @@ PetscErrorCode KalEnsembleGetColumns(KalEnsemble ensemble, PetscInt first, Petsc
   PetscInt    k;
 
   PetscFunctionBeginUser;
-  PetscCheck(count >= 0 && first >= e->first && first + count <= e->last, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Members %" PetscInt_FMT " to %" PetscInt_FMT " are not all on this rank, which holds %" PetscInt_FMT " to %" PetscInt_FMT, first, first + count - 1, e->first, e->last - 1);
+  PetscCheck(count >= 0 && (KalMadeAnywhere(e) || (first >= e->first && first + count <= e->last)), PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Members %" PetscInt_FMT " to %" PetscInt_FMT " are not all on this rank, which holds %" PetscInt_FMT " to %" PetscInt_FMT, first, first + count - 1, e->first, e->last - 1);
   PetscCall(KalEnsembleReserve_Private(e, count, e->kind == KAL_KIND_STORED ? 0 : (size_t)count * e->n));
   PetscCall(KalEventBegin(KAL_EVENT_DRAW));
   for (k = 0; k < count; k++) {

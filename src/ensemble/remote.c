@@ -177,10 +177,10 @@ PetscErrorCode KalEnsembleRemoteEnd(KalEnsemble ensemble)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The rank that holds a member: the inverse of KalShare(). */
+/* The rank that holds a member: the inverse of KalFirstMember(). */
 static PetscMPIInt Owner(KalEnsemble e, PetscInt member)
 {
-  return (PetscMPIInt)((((PetscInt64)member + 1) * e->size + e->N - 1) / e->N - 1);
+  return (PetscMPIInt)((((PetscInt64)member + 1) * (e->size / e->span) + e->N - 1) / e->N - 1) * e->span;
 }
 
 /* Where a stored member lies if this rank can reach it in memory, else NULL. */
@@ -195,7 +195,7 @@ static PetscScalar *InMemory(KalEnsemble e, PetscInt member)
 static PetscErrorCode Move(KalEnsemble e, PetscInt member, PetscBool back, PetscScalar *x)
 {
   const PetscMPIInt owner = Owner(e, member);
-  const MPI_Aint    start = (MPI_Aint)(member - KalShare(e->N, owner, e->size)) * e->n;
+  const MPI_Aint    start = (MPI_Aint)(member - KalFirstMember(e, owner)) * e->n;
   PetscInt          at;
 
   PetscFunctionBeginUser;

@@ -173,7 +173,7 @@ static PetscErrorCode MoveBlock(const KalStream *stream, PetscInt round, PetscBo
     KalEnsemble ensemble = stream->ensemble[e];
 
     for (rank = 0; rank < ensemble->size; rank++) {
-      const PetscInt begin = KalShare(ensemble->N, rank, ensemble->size), members = KalShare(ensemble->N, rank + 1, ensemble->size) - begin;
+      const PetscInt begin = KalFirstMember(ensemble, rank), members = KalFirstMember(ensemble, rank + 1) - begin;
       PetscScalar   *at = transit->buffer[e] + (size_t)begin * count;
 
       if (!members) continue;

@@ -298,8 +298,8 @@ PetscErrorCode KalEnsembleGatherRows(KalEnsemble ensemble, PetscScalar *x)
   PetscCheck(e->kind == KAL_KIND_STORED && e->setup, e->comm, PETSC_ERR_ARG_WRONGSTATE, "Only a stored ensemble that is set up is gathered");
   PetscCall(PetscMalloc2(e->size, &counts, e->size, &offsets));
   for (rank = 0; rank < e->size; rank++) {
-    PetscCall(PetscMPIIntCast((PetscInt64)KalShare(e->N, rank, e->size) * e->n, &offsets[rank]));
-    PetscCall(PetscMPIIntCast((PetscInt64)KalShare(e->N, rank + 1, e->size) * e->n - offsets[rank], &counts[rank]));
+    PetscCall(PetscMPIIntCast((PetscInt64)KalFirstMember(e, rank) * e->n, &offsets[rank]));
+    PetscCall(PetscMPIIntCast((PetscInt64)KalFirstMember(e, rank + 1) * e->n - offsets[rank], &counts[rank]));
   }
   PetscCall(KalEnsembleSync_Private(e));
   if (e->size > 1) KalCountCollective((PetscInt64)counts[e->rank] * (PetscInt64)sizeof(PetscScalar), ((PetscInt64)e->N * e->n - counts[e->rank]) * (PetscInt64)sizeof(PetscScalar));
@@ -350,8 +350,8 @@ PetscErrorCode KalEnsembleGatherDigests(KalEnsemble ensemble, PetscBool taken, P
   PetscCall(KalEnsembleSync_Private(e));
   PetscCall(PetscMalloc2(e->size, &counts, e->size, &offsets));
   for (rank = 0; rank < e->size; rank++) {
-    offsets[rank] = (PetscMPIInt)KalShare(e->N, rank, e->size);
-    counts[rank]  = (PetscMPIInt)KalShare(e->N, rank + 1, e->size) - offsets[rank];
+    offsets[rank] = (PetscMPIInt)KalFirstMember(e, rank);
+    counts[rank]  = (PetscMPIInt)KalFirstMember(e, rank + 1) - offsets[rank];
   }
   for (j = e->first; j < e->last && !taken; j++) PetscCall(KalDigest(e->local + (size_t)(j - e->first) * e->n, (size_t)e->n * sizeof(PetscScalar), 0, &digests[j]));
   if (e->size > 1) KalCountCollective((PetscInt64)counts[e->rank] * (PetscInt64)sizeof *digests, ((PetscInt64)e->N - counts[e->rank]) * (PetscInt64)sizeof *digests);

@@ -293,6 +293,7 @@ PetscErrorCode KalModelCreate_MLP(KalModel model)
   mlp->spread     = 0.1;
   PetscCall(PetscStrncpy(mlp->scale[0], "he", sizeof mlp->scale[0]));
   model->data               = mlp;
+  model->ops.together       = KAL_TOGETHER_SAMPLES;
   model->ops.setfromoptions = KalModelSetFromOptions_MLP;
   model->ops.setup          = KalModelSetUp_MLP;
   model->ops.initial        = KalModelInitial_MLP;

@@ -86,7 +86,54 @@ PetscErrorCode KalModelCreate(MPI_Comm comm, KalModel *model)
   PetscCheck(model, comm, PETSC_ERR_ARG_NULL, "No place given for the new model");
   PetscCall(PetscNew(model));
   PetscCall(PetscCommDuplicate(comm, &(*model)->comm, NULL));
-  (*model)->stages = 1;
+  (*model)->stages   = 1;
+  (*model)->together = MPI_COMM_SELF;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelSetMemberComm - Says which ranks run a member of a model together
+
+   Collective on the ranks of the group
+
+   Input Parameters:
++  model - the model, not set up yet
+-  group - the ranks; borrowed, it must last as long as the model
+
+.seealso: KalModelGetMemberComm()
+@*/
+PetscErrorCode KalModelSetMemberComm(KalModel model, MPI_Comm group)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(!model->ready, model->comm, PETSC_ERR_ORDER, "Which ranks run a member together is set before KalModelSetUp()");
+  model->together = group;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelGetMemberComm - Gets the ranks that run a member together, for a model that computes in parallel itself
+
+   Not Collective
+
+   Input Parameter:
+.  model - the model; the group is known from its set-up on
+
+   Output Parameter:
+.  group - the ranks: MPI_COMM_SELF, or as many as -run_ranks_per_member says
+
+   Notes:
+   A model whose operations say KAL_TOGETHER_ALL has its `propagate`, `observe` and `tangent` called on every rank of a group at the same
+   time, with the same columns. Each rank has copies of its own to write to; those of the rank that is first in the group count, so that the others may leave
+   theirs unfinished. A status must be set by the first rank. `initial`, `spread` and `locate` are called by single ranks and must not communicate.
+
+   Whether the bits depend on the size of the group is the model's affair; on the number of groups they do not.
+
+   The model borrows the communicator; one that sends messages of more than one kind, or hands it to a library, makes a duplicate in its `setup`.
+@*/
+PetscErrorCode KalModelGetMemberComm(KalModel model, MPI_Comm *group)
+{
+  PetscFunctionBeginUser;
+  *group = model->together;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

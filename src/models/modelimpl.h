@@ -8,6 +8,7 @@
 
 struct _p_KalModel {
   MPI_Comm     comm;
+  MPI_Comm     together; /* the ranks that run a member together, MPI_COMM_SELF or borrowed */
   KalModelOps  ops;
   char         type[KAL_MODEL_NAME]; /* empty: not set yet */
   void        *data;                 /* of the type */

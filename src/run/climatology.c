@@ -88,10 +88,12 @@ static PetscErrorCode FreeRun(KalRun run, KalClimate *c, char *text, size_t size
   PetscScalar   *x[1];
   KalColumns     columns = {.first = 1, .count = 1, .total = 2, .size = run->n, .column = x};
   KalStatus      status  = KAL_MEMBER_OK;
+  PetscBool      together;
   PetscReal      from, to;
   PetscInt       k;
 
   PetscFunctionBeginUser;
+  PetscCall(KalRunAllTogether(run, &together));
   PetscCall(PetscMalloc1(run->n, &x[0]));
   PetscCall(KalModelInitial(run->model, (KalKey){run->seed, KAL_DRAW_TRUTH, 0, 1}, x[0]));
   PetscCall(KalObservationsGetTime(run->observations, -1, &from));
@@ -99,6 +101,10 @@ static PetscErrorCode FreeRun(KalRun run, KalClimate *c, char *text, size_t size
   for (k = 0; k < settle + run->climate && status == KAL_MEMBER_OK; k++) {
     PetscCall(KalModelSetKey(run->model, (KalKey){run->seed, KAL_DRAW_TRUTH, k + 1, 1}));
     PetscCall(KalModelPropagate(run->model, NULL, from, to, &columns, &status));
+    if (together) { /* the first rank's state counts */
+      PetscCallMPI(MPI_Bcast(x[0], (PetscMPIInt)run->n, MPIU_SCALAR, 0, run->group));
+      PetscCallMPI(MPI_Bcast(&status, 1, MPI_SIGNED_CHAR, 0, run->group));
+    }
     if (k >= settle) PetscCall(HoldState(run, x[0], c));
   }
   PetscCall(PetscFree(x[0]));
@@ -117,6 +123,7 @@ PetscErrorCode KalRunClimatology(KalRun run)
   const size_t n         = (size_t)run->n;
   char         text[192] = "";
   KalClimate   c         = {.count = 0};
+  PetscBool    together;
   size_t       j;
 
   PetscFunctionBeginUser;
@@ -125,7 +132,8 @@ PetscErrorCode KalRunClimatology(KalRun run)
   PetscCall(PetscCalloc1(n * n, &run->climatecovariance));
   c.mean       = run->climatemean;
   c.covariance = run->climatecovariance;
-  if (run->rank == 0) {
+  PetscCall(KalRunAllTogether(run, &together));
+  if (run->rank < (together ? run->span : 1)) {
     PetscCall(PetscMalloc2(n * KAL_CLIMATE_STATES, &c.state, n, &c.start));
     PetscCall(FreeRun(run, &c, text, sizeof text));
     PetscCall(PetscFree2(c.state, c.start));

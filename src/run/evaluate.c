@@ -1,8 +1,6 @@
 /* Forecast and observation of members, and scores of their predictions. */
 #include "runimpl.h"
 
-/* Columns that are handed to a model at once: enough for its blocks, few enough to generate in place. */
-#define KAL_COLUMNS_MOST  64
 #define KAL_COLUMNS_BYTES (64 << 20)
 #define KAL_COLUMNS_MADE  (3 << 20) /* of generated members: they stay in the cache until they are used */
 /* Samples of a test set that are scored together: a canonical block. */
@@ -31,17 +29,16 @@ static PetscErrorCode GetPredictions(KalRun run, PetscInt p, PetscInt points, Ka
   PetscCall(KalEnsembleSetGram(run->predictions[slot], PETSC_TRUE));
   PetscCall(KalEnsembleSetFromOptions(run->predictions[slot]));
   PetscCall(KalEnsembleSetRemote(run->predictions[slot], (PetscBool)(run->schedule == KAL_RUN_DYNAMIC)));
+  PetscCall(KalRunJoin(run, run->predictions[slot]));
   PetscCall(KalEnsembleSetUp(run->predictions[slot]));
   *predictions = run->predictions[slot];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Model times that points are taken from and to. */
-typedef struct {
-  PetscReal from, to;
-} KalSpan;
-
-static PetscErrorCode ForecastColumns(KalRun run, const KalSpan *span, KalColumns *columns, KalStatus *status)
+/*
+  KalRunForecastColumns - Forecasts some columns; the time is counted
+*/
+PetscErrorCode KalRunForecastColumns(KalRun run, const KalSpan *span, KalColumns *columns, KalStatus *status)
 {
   const double start = MPI_Wtime();
   PetscInt     k;
@@ -55,7 +52,10 @@ static PetscErrorCode ForecastColumns(KalRun run, const KalSpan *span, KalColumn
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ObserveColumns(KalRun run, PetscReal time, const KalColumns *columns, const KalBatch *batch, PetscScalar **y, KalStatus *status)
+/*
+  KalRunObserveColumns - Predicts for some columns, whitened where R is dense; the time is counted
+*/
+PetscErrorCode KalRunObserveColumns(KalRun run, PetscReal time, const KalColumns *columns, const KalBatch *batch, PetscScalar **y, KalStatus *status)
 {
   const double start = MPI_Wtime();
   PetscInt     k;
@@ -77,8 +77,8 @@ static PetscErrorCode GatherStatus(KalRun run, PetscInt points)
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc2(run->size, &counts, run->size, &offsets));
   for (rank = 0; rank < run->size; rank++) {
-    offsets[rank] = (PetscMPIInt)((PetscInt64)points * rank / run->size);
-    counts[rank]  = (PetscMPIInt)((PetscInt64)points * (rank + 1) / run->size) - offsets[rank];
+    offsets[rank] = (PetscMPIInt)KalRunFirstPoint(run, points, rank);
+    counts[rank]  = (PetscMPIInt)KalRunFirstPoint(run, points, rank + 1) - offsets[rank];
   }
   if (run->size > 1) KalCountCollective(counts[run->rank], points - counts[run->rank]);
   PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, run->status, counts, offsets, MPI_SIGNED_CHAR, run->comm));
@@ -86,8 +86,10 @@ static PetscErrorCode GatherStatus(KalRun run, PetscInt points)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Columns that a model is given at once. */
-static PetscInt MostColumns(KalEnsemble points, PetscInt n)
+/*
+  KalRunMostColumns - Columns that a model is given at once
+*/
+PetscInt KalRunMostColumns(KalEnsemble points, PetscInt n)
 {
   PetscBool stored = PETSC_TRUE;
 
@@ -104,19 +106,19 @@ static PetscErrorCode EvaluateOwn(KalRun run, const KalAsk *ask, const KalSpan *
 
   PetscFunctionBeginUser;
   PetscCall(KalEnsembleGetSizes(ask->points, &n, &N));
-  PetscCall(KalEnsembleGetOwnershipRange(ask->points, &first, &last));
-  most = MostColumns(ask->points, n);
+  first = KalRunFirstPoint(run, N, run->rank);
+  last  = KalRunFirstPoint(run, N, run->rank + 1);
+  most  = KalRunMostColumns(ask->points, n);
   for (j = first; j < last; j += count) {
     count = PetscMin(most - j % most, last - j); /* ends where blocks of members end */
     PetscCall(KalEnsembleGetColumns(ask->points, j, count, &columns));
-    PetscCall(ForecastColumns(run, span, &columns, run->status + j));
+    PetscCall(KalRunForecastColumns(run, span, &columns, run->status + j));
     if (ask->observe) {
       for (k = 0; k < count; k++) PetscCall(KalEnsembleGetMember(predictions, j + k, &y[k]));
-      PetscCall(ObserveColumns(run, span->to, &columns, batch, y, run->status + j));
+      PetscCall(KalRunObserveColumns(run, span->to, &columns, batch, y, run->status + j));
     }
     PetscCall(KalEnsembleRestoreColumns(ask->points, &columns));
   }
-  PetscCall(GatherStatus(run, N));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -131,10 +133,10 @@ static PetscErrorCode EvaluateAny(KalRun run, const KalAsk *ask, const KalSpan *
   PetscCall(KalEnsembleRemoteGet(ask->points, first, count, PETSC_TRUE, &columns));
   PetscCall(KalEventEnd(KAL_EVENT_EXCHANGE));
   run->seconds[KAL_SECONDS_FORECAST] += MPI_Wtime() - start;
-  PetscCall(ForecastColumns(run, span, &columns, run->status + first));
+  PetscCall(KalRunForecastColumns(run, span, &columns, run->status + first));
   if (ask->observe) {
     PetscCall(KalEnsembleRemoteGet(predictions, first, count, PETSC_FALSE, &predicted));
-    PetscCall(ObserveColumns(run, span->to, &columns, batch, predicted.column, run->status + first));
+    PetscCall(KalRunObserveColumns(run, span->to, &columns, batch, predicted.column, run->status + first));
     start = MPI_Wtime();
     PetscCall(KalEventBegin(KAL_EVENT_EXCHANGE));
     PetscCall(KalEnsembleRemotePut(predictions, PETSC_TRUE, &predicted));
@@ -164,7 +166,7 @@ static PetscErrorCode EvaluateQueue(KalRun run, const KalAsk *ask, const KalSpan
   if (!run->queue) PetscCall(KalQueueCreate(run->comm, &run->queue));
   PetscCall(KalEnsembleRemoteBegin(ask->points));
   if (ask->observe) PetscCall(KalEnsembleRemoteBegin(predictions));
-  PetscCall(KalQueueBegin(run->queue, N, PetscMin(run->schedulemembers, MostColumns(ask->points, n))));
+  PetscCall(KalQueueBegin(run->queue, N, PetscMin(run->schedulemembers, KalRunMostColumns(ask->points, n))));
   while (PETSC_TRUE) {
     PetscCall(KalQueueNext(run->queue, &first, &count));
     if (!count) break;
@@ -185,8 +187,9 @@ static PetscErrorCode EvaluateQueue(KalRun run, const KalAsk *ask, const KalSpan
 */
 PetscErrorCode KalRunEvaluate(KalRun run, const KalAsk *ask, const KalBatch *batch, KalEnsemble *predictions)
 {
-  PetscInt N;
-  KalSpan  span;
+  PetscInt  N;
+  KalSpan   span;
+  PetscBool together;
 
   PetscFunctionBeginUser;
   PetscCall(KalEnsembleGetSizes(ask->points, NULL, &N));
@@ -201,7 +204,11 @@ PetscErrorCode KalRunEvaluate(KalRun run, const KalAsk *ask, const KalBatch *bat
     run->points = N;
   }
   if (run->schedule == KAL_RUN_DYNAMIC && run->size > 1) PetscCall(EvaluateQueue(run, ask, &span, batch, *predictions));
-  else PetscCall(EvaluateOwn(run, ask, &span, batch, *predictions));
+  else {
+    PetscCall(KalRunEvaluateTogether(run, ask, &span, batch, *predictions, &together));
+    if (!together) PetscCall(EvaluateOwn(run, ask, &span, batch, *predictions));
+    PetscCall(GatherStatus(run, N));
+  }
   if (run->timed) PetscCall(KalEnsembleChanged(ask->points));
   if (ask->observe) PetscCall(KalEnsembleChanged(*predictions));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -218,8 +225,8 @@ static PetscErrorCode ScoredSet(KalRun run, KalDataSet *set, PetscInt *samples)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Scores one block of samples with one network. */
-static PetscErrorCode ScoreBlock(KalRun run, KalColumns *columns, const KalBatch *batch, PetscScalar *y, PetscReal *sums)
+/* Scores one block of samples with one network; `sums` NULL: only helps another rank of the group with it. */
+static PetscErrorCode ScoreBlock(KalRun run, KalColumns *columns, const KalBatch *batch, PetscBool together, PetscScalar *y, PetscReal *sums)
 {
   const KalRows rows   = {.first = 0, .count = batch->samples * batch->outputs, .index = 0, .ensembles = 1, .members = {1}, .x = {y}, .ld = {batch->samples * batch->outputs}};
   KalStatus     status = KAL_MEMBER_OK;
@@ -227,10 +234,38 @@ static PetscErrorCode ScoreBlock(KalRun run, KalColumns *columns, const KalBatch
 
   PetscFunctionBeginUser;
   PetscCall(KalModelObserve(run->model, NULL, (PetscReal)run->cycle, columns, batch, out, &status));
+  if (together) {
+    PetscCallMPI(MPI_Bcast(y, (PetscMPIInt)rows.count, MPIU_SCALAR, 0, run->group));
+    PetscCallMPI(MPI_Bcast(&status, 1, MPI_SIGNED_CHAR, 0, run->group));
+  }
+  if (!sums) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc1(rows.count, &average));
   PetscCall(KalObservationsAverage(run->observations, &rows, 1, &status, average, NULL));
   PetscCall(KalObservationsScore(run->observations, batch, 0, batch->samples, average, sums));
   PetscCall(PetscFree(average));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Scores the blocks that are this rank's; a model that all ranks of a group call at the same time, with those of the others. */
+static PetscErrorCode ScoreBlocks(KalRun run, KalDataSet set, PetscInt samples, KalColumns *columns, PetscReal *sums)
+{
+  const PetscInt blocks = (samples + KAL_SCORE_BLOCK - 1) / KAL_SCORE_BLOCK;
+  PetscScalar   *y;
+  PetscBool      together;
+  KalBatch       batch;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalRunAllTogether(run, &together));
+  PetscCall(PetscMalloc1((size_t)KAL_SCORE_BLOCK * run->outputs, &y));
+  for (PetscMPIInt rank = run->rank - (together ? run->place : 0), end = together ? rank + run->span : rank + 1; rank < end; rank++) {
+    const PetscInt first = (PetscInt)((PetscInt64)blocks * rank / run->size), last = (PetscInt)((PetscInt64)blocks * (rank + 1) / run->size);
+
+    for (PetscInt b = first; b < last; b++) {
+      PetscCall(KalObservationsGetBlock(run->observations, set, b * KAL_SCORE_BLOCK, PetscMin(KAL_SCORE_BLOCK, samples - b * KAL_SCORE_BLOCK), &batch));
+      PetscCall(ScoreBlock(run, columns, &batch, together, y, rank == run->rank ? sums + (size_t)(b - first) * KAL_SCORE_SUMS : NULL));
+    }
+  }
+  PetscCall(PetscFree(y));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -242,11 +277,10 @@ static PetscErrorCode ScoreBlock(KalRun run, KalColumns *columns, const KalBatch
 PetscErrorCode KalRunScoreMean(KalRun run, KalScore *score)
 {
   const PetscScalar *mean;
-  PetscScalar       *column[1], *y;
+  PetscScalar       *column[1];
   KalColumns         columns = {.first = 0, .count = 1, .total = 1, .size = run->n, .column = column};
   KalDataSet         set;
-  KalBatch           batch;
-  PetscInt           samples, blocks, first, last, b;
+  PetscInt           samples, blocks;
   PetscReal         *sums, total[KAL_SCORE_SUMS];
 
   PetscFunctionBeginUser;
@@ -255,17 +289,10 @@ PetscErrorCode KalRunScoreMean(KalRun run, KalScore *score)
   column[0] = (PetscScalar *)mean; /* observed, not written */
   PetscCall(ScoredSet(run, &set, &samples));
   blocks = (samples + KAL_SCORE_BLOCK - 1) / KAL_SCORE_BLOCK;
-  first  = (PetscInt)((PetscInt64)blocks * run->rank / run->size);
-  last   = (PetscInt)((PetscInt64)blocks * (run->rank + 1) / run->size);
-  PetscCall(PetscCalloc1((size_t)PetscMax(1, last - first) * KAL_SCORE_SUMS, &sums));
-  PetscCall(PetscMalloc1((size_t)KAL_SCORE_BLOCK * run->outputs, &y));
-  for (b = first; b < last; b++) {
-    PetscCall(KalObservationsGetBlock(run->observations, set, b * KAL_SCORE_BLOCK, PetscMin(KAL_SCORE_BLOCK, samples - b * KAL_SCORE_BLOCK), &batch));
-    PetscCall(ScoreBlock(run, &columns, &batch, y, sums + (size_t)(b - first) * KAL_SCORE_SUMS));
-  }
+  PetscCall(PetscCalloc1((size_t)(blocks / run->size + 1) * KAL_SCORE_SUMS, &sums));
+  PetscCall(ScoreBlocks(run, set, samples, &columns, sums));
   PetscCall(KalTreeSum(run->comm, blocks, KAL_SCORE_SUMS, sums, total));
   PetscCall(KalScoreFromSums(run->observations, total, score));
-  PetscCall(PetscFree(y));
   PetscCall(PetscFree(sums));
   PetscCall(KalEventEnd(KAL_EVENT_SCORE));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -75,7 +75,7 @@ static PetscErrorCode EstimateCycle(KalRun run, PetscInt samples)
   forward = run->timed ? 0.0 : 2.0 * N * samples * run->n / run->size / (precision == KAL_SINGLE ? 2.0 : 1.0);
   if (run->timed) PetscCall(TryForecast(run, &forecast));
   analysis = (N * N * p + (run->needs.generated ? 20.0 * N * run->n : 2.0 * N * N * run->n)) / run->size + N * N * N;
-  seconds  = 1.5 * (forward + analysis) / rate + forecast * ((run->N + run->size - 1) / run->size);
+  seconds  = 1.5 * (forward + analysis) / rate + forecast * ((run->N + run->size / run->span - 1) / (run->size / run->span));
   PetscCall(PetscPrintf(run->comm, "estimate: %.3g s a cycle, %.3g s in all, from products at %.3g GF/s a rank%s\n", (double)seconds, (double)(seconds * run->cycles), (double)(rate * 1e-9), run->timed ? " and the forecast of one member" : ""));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -85,7 +85,8 @@ static PetscErrorCode EstimateCycle(KalRun run, PetscInt samples)
 */
 PetscErrorCode KalRunMemory(KalRun run)
 {
-  const PetscReal members = (run->N + run->size - 1) / run->size, share = 8.0 * run->n * members;
+  const PetscInt  groups  = run->size / run->span;
+  const PetscReal members = (run->N + groups - 1) / groups, share = 8.0 * run->n * members;
   const PetscReal N = run->N, n = run->n, columns = PetscMin(64.0, members);
   PetscReal       sum = 0.0, data, work, p;
   PetscInt        samples;
@@ -110,7 +111,7 @@ PetscErrorCode KalRunMemory(KalRun run)
   if (run->needs.climatology) PetscCall(Line(run, "climatology", 8.0 * run->n * (run->n + 65.0), &sum));
   if (run->needs.tangent) PetscCall(Line(run, "covariance", 16.0 * n * n, &sum));
   if (run->needs.dense) PetscCall(Line(run, "gain", 8.0 * p * (2.0 * n + p), &sum));
-  PetscCall(Line(run, "predictions", 8.0 * p * ((run->needs.points + run->size - 1) / run->size), &sum));
+  PetscCall(Line(run, "predictions", 8.0 * p * ((run->needs.points + groups - 1) / groups), &sum));
   PetscCall(Line(run, "predictions of all members", 8.0 * p * N * (run->needs.gathered + (PetscReal)run->needs.brought / run->size), &sum));
   PetscCall(Line(run, "N x N", 8.0 * N * N * (run->needs.generated ? 3.0 : 6.0), &sum));
   PetscCall(Line(run, "data", data, &sum));

@@ -3,6 +3,19 @@
 
 #include <unistd.h>
 
+/* Groups are of no use to a model that one rank runs. */
+static PetscErrorCode WarnAlone(KalRun run)
+{
+  KalModelOps *ops;
+  KalModelType type;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalModelGetOps(run->model, &ops));
+  PetscCall(KalModelGetType(run->model, &type));
+  if (run->span > 1 && (ops->together == KAL_TOGETHER_NOT || (ops->together == KAL_TOGETHER_SAMPLES && (run->timed || ops->propagate)))) PetscCall(PetscPrintf(run->comm, "warning: -run_ranks_per_member %d: a member of the model %s is run by one rank, and the others of its group wait\n", run->span, type));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   KalRunHeader - Prints what will be done, the memory it will take, and advice
 */
@@ -23,6 +36,7 @@ PetscErrorCode KalRunHeader(KalRun run)
   if (run->timed) PetscCall(PetscPrintf(run->comm, "burn-in to time %g, seed %" PetscInt_FMT, (double)run->burnin, run->seed));
   else PetscCall(PetscPrintf(run->comm, "%" PetscInt_FMT " an epoch, seed %" PetscInt_FMT, run->batches, run->seed));
   if (run->schedule == KAL_RUN_DYNAMIC) PetscCall(PetscPrintf(run->comm, ", members by a queue, %" PetscInt_FMT " at once", run->schedulemembers));
+  if (run->span > 1) PetscCall(PetscPrintf(run->comm, ", groups of %d ranks", run->span));
   if (run->snapshotpath[0]) {
     PetscCall(PetscPrintf(run->comm, ", snapshot %s", run->snapshotpath));
     if (run->snapshotevery) PetscCall(PetscPrintf(run->comm, " every %" PetscInt_FMT " cycles", run->snapshotevery));
@@ -30,6 +44,7 @@ PetscErrorCode KalRunHeader(KalRun run)
   }
   PetscCall(PetscPrintf(run->comm, "\n"));
   PetscCall(KalRunMemory(run));
+  PetscCall(WarnAlone(run));
   PetscCall(run->dry ? KalAdvise(run->comm) : KalAdviseLoudly(run->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -25,7 +25,7 @@ static PetscErrorCode Prefix(KalRun run, size_t size, char *text)
   for (s = 0; s < KAL_RUN_SLOTS && !run->predictions[s]; s++)
     ;
   if (s < KAL_RUN_SLOTS) PetscCall(KalEnsembleGetExchange(run->predictions[s], &exchange));
-  PetscCall(PetscSNPrintf(text, size, "%s,%d,%" PetscInt_FMT ",%" PetscInt_FMT ",%" PetscInt_FMT ",%s,%" PetscInt_FMT, method, run->size, run->n, run->N, run->p, KalExchanges[exchange], run->cycle - run->unphased));
+  PetscCall(PetscSNPrintf(text, size, "%s,%d,%d,%" PetscInt_FMT ",%" PetscInt_FMT ",%" PetscInt_FMT ",%s,%" PetscInt_FMT, method, run->size, run->span, run->n, run->N, run->p, KalExchanges[exchange], run->cycle - run->unphased));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -117,7 +117,7 @@ PetscErrorCode KalRunPhasesWrite(KalRun run)
   if (!run->phases[0]) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Prefix(run, sizeof prefix, prefix));
   PetscCall(Open(run, "w", &file));
-  if (file) (void)fprintf(file, "method,ranks,state,members,observations,exchange,cycles,phase,seconds,sent_most,sent_all,received_most,received_all,messages_most,messages_all,collectives_most,collectives_all,shared_most,shared_all\n");
+  if (file) (void)fprintf(file, "method,ranks,ranks_per_member,state,members,observations,exchange,cycles,phase,seconds,sent_most,sent_all,received_most,received_all,messages_most,messages_all,collectives_most,collectives_all,shared_most,shared_all\n");
   PetscCall(Lines(run, prefix, file));
   if (file && fclose(file)) PetscCall(PetscSNPrintf(text, sizeof text, "-run_phases %s cannot be written: %s", run->phases, strerror(errno)));
   KalCheckAll(run->comm, PETSC_ERR_FILE_WRITE, text);

@@ -87,6 +87,7 @@ static PetscErrorCode LoadEnsemble(KalRun run, KalSnapshot snapshot)
     run->ensemble = probe;
     PetscCall(KalEnsembleSetSizes(run->ensemble, run->n, run->N));
     PetscCall(KalEnsembleSetRemote(run->ensemble, (PetscBool)(run->schedule == KAL_RUN_DYNAMIC)));
+    PetscCall(KalRunJoin(run, run->ensemble));
     PetscCall(KalEnsembleSetUp(run->ensemble));
   }
   PetscCall(KalRunReadEnsemble(run, snapshot));
@@ -128,6 +129,7 @@ PetscErrorCode KalRunLoad(KalRun run, const char *snapshot, const char *data)
   PetscCheck(length < sizeof run->restart, run->comm, PETSC_ERR_ARG_SIZ, "The path of the snapshot has %zu characters; at most %zu are allowed", length, sizeof run->restart - 1);
   PetscCall(PetscStrncpy(run->restart, snapshot, sizeof run->restart));
   PetscCall(KalRunSetFromOptions(run));
+  PetscCall(KalRunGroup(run));
   PetscCall(KalObservationsSetPath(run->observations, data));
   PetscCall(KalObservationsSetSamples(run->observations, given ? samples : 0));
   PetscCall(KalObservationsSetTargetsOptional(run->observations, PETSC_TRUE));
@@ -195,9 +197,10 @@ static PetscErrorCode PredictEnsemble(KalPrediction *p)
 /* The mean network; one rank runs it, in turn. */
 static PetscErrorCode PredictMean(KalPrediction *p, PetscInt block)
 {
-  KalRun             run    = p->run;
-  const PetscInt     count  = p->batch.samples * run->outputs;
-  const PetscMPIInt  root   = (PetscMPIInt)(block % run->size);
+  KalRun             run   = p->run;
+  const PetscInt     count = p->batch.samples * run->outputs;
+  PetscMPIInt        root;
+  PetscBool          together;
   KalStatus          status = KAL_MEMBER_OK;
   const PetscScalar *mean;
   PetscScalar       *column[1], *y;
@@ -208,7 +211,9 @@ static PetscErrorCode PredictMean(KalPrediction *p, PetscInt block)
   PetscCall(KalEnsembleGetMean(run->ensemble, &mean));
   column[0] = (PetscScalar *)mean; /* observed, not written */
   PetscCall(PetscMPIIntCast(count, &length));
-  if (run->rank == root) {
+  PetscCall(KalRunAllTogether(run, &together));
+  root = (PetscMPIInt)(together ? block % (run->size / run->span) * run->span : block % run->size);
+  if (run->rank == root || (together && run->rank - run->place == root)) {
     PetscCall(PetscMalloc1(count, &y));
     const KalRows rows = {.count = count, .ensembles = 1, .members = {1}, .x = {y}, .ld = {count}};
 

@@ -36,6 +36,8 @@ PetscErrorCode KalRunCreate(MPI_Comm comm, KalRun *run)
   r->divergence       = 3.0;
   r->climate          = 10000;
   r->schedulemembers  = 1;
+  r->span             = 1;
+  r->group            = MPI_COMM_NULL;
   *run                = r;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -266,6 +268,7 @@ static PetscErrorCode EnsembleOptions(KalRun run)
 .  -run_stop_diverged <false> - end a run whose filter has diverged, with its snapshot
 .  -run_schedule <static> - static: a rank computes the members it holds; dynamic: one that is idle takes others'. Changes no bit
 .  -run_schedule_members <1> - members that a rank takes at once from a dynamic schedule, at most 64
+.  -run_ranks_per_member <1> - consecutive ranks that run members together; must divide the number of ranks
 .  -run_progress <-1> - progress bar on standard error: 0 no, 1 yes, -1 where it is a terminal
 .  -run_phases <file> - table (CSV) of what each phase of the cycles took and moved, written at the end
 .  -run_dry - check options and data, print the header, the time a cycle will take and advice about the machine, and stop
@@ -277,7 +280,7 @@ static PetscErrorCode EnsembleOptions(KalRun run)
 @*/
 PetscErrorCode KalRunSetFromOptions(KalRun run)
 {
-  PetscInt  cycles;
+  PetscInt  cycles, span = run->span;
   PetscEnum schedule = (PetscEnum)run->schedule;
 
   PetscFunctionBeginUser;
@@ -300,6 +303,7 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscCall(PetscOptionsBool("-run_stop_diverged", "End a run whose filter has diverged", "KalRunSetFromOptions", run->stopdiverged, &run->stopdiverged, NULL));
   PetscCall(PetscOptionsEnum("-run_schedule", "Who computes a member: static, the rank that holds it, or dynamic, any that is idle", "KalRunSetFromOptions", KalRunSchedules, schedule, &schedule, NULL));
   PetscCall(PetscOptionsBoundedInt("-run_schedule_members", "Members that an idle rank takes at once", "KalRunSetFromOptions", run->schedulemembers, &run->schedulemembers, NULL, 1));
+  PetscCall(PetscOptionsBoundedInt("-run_ranks_per_member", "Ranks that run members together", "KalRunSetFromOptions", span, &span, NULL, 1));
   PetscCall(PetscOptionsRangeInt("-run_progress", "Progress bar: 0 no, 1 yes, -1 on a terminal", "KalRunSetFromOptions", run->progress, &run->progress, NULL, -1, 1));
   PetscCall(PetscOptionsString("-run_phases", "File (CSV) for what each phase of the cycles took and moved", "KalRunSetFromOptions", run->phases, run->phases, sizeof run->phases, NULL));
   PetscCall(PetscOptionsBool("-run_dry", "Check everything, print what would be done, and stop", "KalRunSetFromOptions", run->dry, &run->dry, NULL));
@@ -308,6 +312,7 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscCall(PetscOptionsReal("-ensemble_initial_spread", "Spread about a mean that was read, times the prior's", "KalRunSetFromOptions", run->initialspread, &run->initialspread, NULL));
   PetscOptionsEnd();
   run->schedule = (KalRunSchedule)schedule;
+  PetscCall(PetscMPIIntCast(span, &run->span));
   PetscCall(KalRunSetCycles(run, cycles));
   PetscCall(EnsembleOptions(run));
   PetscCall(NounsFromOptions(run));
@@ -350,6 +355,7 @@ PetscErrorCode KalRunDestroy(KalRun *run)
   PetscCall(PetscFree(r->status));
   PetscCall(PetscFree(r->laststatus));
   PetscCall(PetscFree(r->result));
+  if (r->group != MPI_COMM_NULL) PetscCallMPI(MPI_Comm_free(&r->group));
   PetscCallMPI(MPI_Comm_free(&r->comm));
   PetscCall(PetscFree(*run));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -60,6 +60,9 @@ typedef enum {
 PETSC_INTERN const char *const KalRunSchedules[];
 typedef struct _n_KalQueue    *KalQueue;
 
+/* Columns that are handed to a model at once: enough for its blocks, few enough to generate in place. */
+#define KAL_COLUMNS_MOST 64
+
 #define KAL_RUN_COPIES 2
 #define KAL_RUN_SLOTS  3
 
@@ -75,6 +78,9 @@ struct _p_KalRun {
   PetscInt       N, cycles, seed, monitorevery, evaluateevery, survivors, snapshotevery, snapshotkeep;
   PetscBool      dry, quiet, evaluateensemble;
   KalRunSchedule schedule;
+  PetscMPIInt    span;            /* ranks that run a member together: groups of them, */
+  MPI_Comm       group;           /* this rank's, MPI_COMM_NULL without groups, */
+  PetscMPIInt    place;           /* and which of them this is; the first holds the members */
   PetscInt       schedulemembers; /* taken at once from the queue */
   PetscErrorCode error;           /* of the options, where a dry run goes on to find more */
   PetscInt       progress;        /* -1: where standard error is a terminal */
@@ -148,6 +154,23 @@ PETSC_INTERN PetscBool      KalRunHasDiverged(KalRun);
 PETSC_INTERN PetscReal      KalRunOutliers(KalRun);
 PETSC_INTERN void           KalRunTimeMean(KalRun, KalHistoryColumn, PetscReal *mean, PetscReal *error);
 
+/* Model times that points are taken from and to. */
+typedef struct {
+  PetscReal from, to;
+} KalSpan;
+
+/* The first of N points of a rank: the first rank of a group has those of the group, as KalEnsembleSetMemberComm() has it. */
+static inline PetscInt KalRunFirstPoint(KalRun run, PetscInt N, PetscMPIInt rank)
+{
+  return (PetscInt)((PetscInt64)N * ((rank + run->span - 1) / run->span) / (run->size / run->span));
+}
+PETSC_INTERN PetscErrorCode KalRunGroup(KalRun);
+PETSC_INTERN PetscErrorCode KalRunJoin(KalRun, KalEnsemble);
+PETSC_INTERN PetscErrorCode KalRunAllTogether(KalRun, PetscBool *);
+PETSC_INTERN PetscErrorCode KalRunEvaluateTogether(KalRun, const KalAsk *, const KalSpan *, const KalBatch *, KalEnsemble predictions, PetscBool *done);
+PETSC_INTERN PetscInt       KalRunMostColumns(KalEnsemble points, PetscInt n);
+PETSC_INTERN PetscErrorCode KalRunForecastColumns(KalRun, const KalSpan *, KalColumns *, KalStatus *);
+PETSC_INTERN PetscErrorCode KalRunObserveColumns(KalRun, PetscReal time, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
 PETSC_INTERN PetscErrorCode KalRunEvaluate(KalRun, const KalAsk *, const KalBatch *, KalEnsemble *predictions);
 PETSC_INTERN PetscErrorCode KalQueueCreate(MPI_Comm, KalQueue *);
 PETSC_INTERN PetscErrorCode KalQueueBegin(KalQueue, PetscInt members, PetscInt group);

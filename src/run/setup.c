@@ -152,6 +152,7 @@ static PetscErrorCode TakeMemory(KalRun run)
     PetscCall(KalEnsembleSetSizes(run->ensemble, run->n, run->N));
     PetscCall(KalEnsembleSetFromOptions(run->ensemble));
     PetscCall(KalEnsembleSetRemote(run->ensemble, (PetscBool)(run->schedule == KAL_RUN_DYNAMIC)));
+    PetscCall(KalRunJoin(run, run->ensemble));
     PetscCall(KalEnsembleSetUp(run->ensemble));
     for (i = 0; i < run->needs.copies; i++) PetscCall(KalEnsembleDuplicate(run->ensemble, &run->copy[i]));
   }
@@ -180,10 +181,11 @@ static PetscErrorCode CheckOptions(KalRun run)
 */
 static PetscErrorCode DryRun(KalRun run)
 {
-  PetscErrorCode data, model, joined = PETSC_SUCCESS, analysis, options, path, beginning = PETSC_SUCCESS;
+  PetscErrorCode groups, data, model, joined = PETSC_SUCCESS, analysis, options, path, beginning = PETSC_SUCCESS;
   PetscInt       inputs = 0, outputs = 0;
 
   PetscFunctionBeginUser;
+  groups = KalRunGroup(run);
   if (run->timed) data = model = SetUpInTime(run);
   else {
     data  = SetUpObservations(run, &inputs, &outputs);
@@ -199,6 +201,7 @@ static PetscErrorCode DryRun(KalRun run)
   path    = CheckSnapshotPath(run);
   if (!run->error && !model && !analysis) beginning = KalRunCheckBeginning(run);
   PetscCall(run->error);
+  PetscCall(groups);
   PetscCall(data);
   PetscCall(model);
   PetscCall(joined);
@@ -232,6 +235,7 @@ PetscErrorCode KalRunSetUp(KalRun run)
     PetscCall(DryRun(run));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
+  PetscCall(KalRunGroup(run));
   if (run->timed) PetscCall(SetUpInTime(run));
   else {
     PetscCall(SetUpObservations(run, &inputs, &outputs));

@@ -1,10 +1,10 @@
 /* Time in a run: the truth of a twin experiment, the observations of a cycle made ready, and where they are. */
 #include "runimpl.h"
 
-/* The rank that owns the one member of the truth. */
+/* The rank that owns the one member of the truth: the first of the last group. */
 static PetscMPIInt TruthOwner(KalRun run)
 {
-  return run->size - 1;
+  return run->size - run->span;
 }
 
 static PetscErrorCode Broadcast(KalRun run, PetscScalar *x, size_t count)
@@ -35,6 +35,7 @@ PetscErrorCode KalRunTruthCreate(KalRun run)
   PetscCall(KalEnsembleSetSizes(run->truth, run->n, 1));
   PetscCall(KalEnsembleSetFromOptions(run->truth));
   PetscCall(KalEnsembleSetBlockRows(run->truth, rows));
+  PetscCall(KalRunJoin(run, run->truth));
   PetscCall(KalEnsembleSetUp(run->truth));
   if (run->rank == TruthOwner(run)) {
     PetscCall(KalEnsembleGetMember(run->truth, 0, &x));
@@ -62,15 +63,22 @@ static PetscErrorCode ObserveTruth(KalRun run, KalBatch *batch)
   char       text[128] = "";
   KalColumns columns;
   KalStatus  status = KAL_MEMBER_OK;
+  PetscBool  together;
 
   PetscFunctionBeginUser;
-  if (run->rank == TruthOwner(run)) {
-    PetscCall(KalEnsembleGetColumns(run->truth, 0, 1, &columns));
+  PetscCall(KalRunAllTogether(run, &together));
+  if (run->rank == TruthOwner(run) || (together && run->rank > TruthOwner(run))) {
+    if (together) {
+      PetscCall(KalEnsembleGroupMeet(run->truth));
+      PetscCall(KalEnsembleGroupGet(run->truth, 0, 1, PETSC_TRUE, &columns));
+      PetscCall(KalEnsembleGroupMeet(run->truth));
+    } else PetscCall(KalEnsembleGetColumns(run->truth, 0, 1, &columns));
     PetscCall(KalModelSetKey(run->model, (KalKey){run->seed, KAL_DRAW_TRUTH, run->cycle + 1, 0}));
     PetscCall(KalModelPropagate(run->model, NULL, batch->from, batch->to, &columns, &status));
+    if (together) PetscCallMPI(MPI_Bcast(&status, 1, MPI_SIGNED_CHAR, 0, run->group));
     PetscCall(KalModelObserve(run->model, NULL, batch->to, &columns, batch, &run->target, &status));
     PetscCall(KalEnsembleRestoreColumns(run->truth, &columns));
-    if (status != KAL_MEMBER_OK) PetscCall(PetscSNPrintf(text, sizeof text, "The truth of the twin experiment failed or is not finite at time %g: take a smaller time step", (double)batch->to));
+    if (status != KAL_MEMBER_OK && run->rank == TruthOwner(run)) PetscCall(PetscSNPrintf(text, sizeof text, "The truth of the twin experiment failed or is not finite at time %g: take a smaller time step", (double)batch->to));
   }
   KalCheckAll(run->comm, PETSC_ERR_FP, text);
   PetscCall(KalEnsembleChanged(run->truth));
