@@ -19,8 +19,9 @@ Options of predict: constants of a machine, a rank each, as kalmia-bench -bench_
   --memory 5e9       copies, bytes a second
   --network 1e9      messages, bytes a second
   --latency 2e-6     seconds a message
+  --machine FILE     the four above from kalmia-bench -bench_rows machine --csv FILE
   --forecast 0       seconds that the forecast of one member takes
-  --forward 0        flops of one member's prediction of one sample (default: 2 n, a network's)
+  --forward 0        flops of one member's prediction of one sample (default: 2 n, a network's; 2 of etkf, whose observations see an entry each)
 """
 import argparse
 import csv
@@ -28,6 +29,10 @@ import math
 import sys
 
 BLOCK_NUMBERS, BLOCK_MOST, BLOCK_LEAST, BLOCK_GRAM, TREE_SMALL, TOGETHER_BLOCK, BYTES = 65536, 4096, 64, 1024, 4096, 32, 8
+
+
+DRAW_FLOPS = 60  # a normal number takes as long as so many operations of a product
+EIGEN = 40  # N^3 times so many, at the rate of products: the spectrum of an N x N matrix
 
 
 def share(count, rank, ranks):
@@ -233,8 +238,66 @@ def check(o):
         sys.exit("%d counts are beyond 1.1 of the formula" % wrong)
 
 
+def seconds(o, ranks, rank):
+    """Seconds of a rank in a cycle, by phase, and the bytes and messages it moves: share/doc/performance.md."""
+    phases, predictions, state = cycle(o, ranks, rank)
+    N, n, p, s, F, M = o.members, o.state, o.observations, o.ranks_per_member, o.gemm, o.memory
+    first = rank - rank % s
+    m, R, Rp = predictions.members(first), state.own_rows(rank), predictions.own_rows(rank)
+    samples, c = p // o.outputs, 2 * N + 3 + N * (N + 1) // 2 + (N * N if o.stochastic else 0)
+    part = min(samples, -(-(-(-samples // TOGETHER_BLOCK)) // s) * TOGETHER_BLOCK) if s > 1 else samples
+    moved = {name: latency_and_bytes(o, ranks, counts) for name, counts in phases.items()}
+    haber = o.method == "haber"
+    leaves = predictions.block_range(rank)[1] - predictions.block_range(rank)[0]
+    takes = {
+        "forecast": m * o.forecast,
+        "observe": m * part * (o.forward or (2.0 if o.method == "etkf" else 2.0 * n)) / F + (m * n * DRAW_FLOPS / F if haber else 0.0),
+        "exchange": moved["exchange"],
+        "whiten": 16.0 * Rp * N / M,
+        "gram": Rp * N * (N + 1.0) / F,
+        "sum": moved["sum"] + 12.0 * (max(0, leaves - 1) * c + phases["sum"].get("nodes", 0) * c / ranks) / M,
+        "solve": (1 / 3 if haber else 7 / 3) * N**3 / F if o.method != "etkf" else EIGEN * N**3 / F,
+        "transform": R * N * DRAW_FLOPS / F if haber else (1 + o.copies) * (2.0 * R * N * N / F + (8.0 if o.exchange == "shared" else 24.0) * R * N / M),
+        "other": moved["other"] + moved["tell"],
+    }
+    total = {key: sum(counts.get(key, 0) for counts in phases.values()) for key in ("sent", "received", "messages", "shared")}
+    total["memory"] = 8.0 * ((0 if haber else (1 + o.copies) * n * (state.members(rank))) + p * predictions.members(rank) + (4 if haber else 2) * n + 6 * N * N)
+    return takes, total
+
+
+def latency_and_bytes(o, ranks, counts):
+    """A message costs half a latency on each side, a collective call one for each doubling of the ranks; in a window bytes are copied."""
+    wire = max(counts.get("sent", 0), counts.get("received", 0)) / o.network + counts.get("shared", 0) / o.memory
+    return wire + o.latency * (counts.get("messages", 0) / 2 + counts.get("collectives", 0) * math.log2(max(2, ranks)))
+
+
+def constants(o):
+    """Those of kalmia-bench -bench_rows machine --csv FILE, a rank each."""
+    with open(o.machine) as file:
+        rates = {line["row"]: line for line in csv.DictReader(file)}
+    ranks = int(rates["machine dgemm"]["size"].split()[0])
+    take_rate = lambda name: float(rates["machine " + name]["rate"])
+    o.gemm, o.memory, o.network, o.latency = take_rate("dgemm") * 1e9 / ranks, take_rate("copy") * 1e9 / ranks, take_rate("alltoall") * 1e9 / ranks, take_rate("latency") * 1e-6
+
+
 def predict(o):
-    raise NotImplementedError
+    if o.machine:
+        constants(o)
+    names = ("forecast", "observe", "exchange", "whiten", "gram", "sum", "solve", "transform", "other")
+    print("constants of a rank: products %.3g GF/s, copies %.3g GB/s, messages %.3g GB/s, latency %.3g us" % (o.gemm * 1e-9, o.memory * 1e-9, o.network * 1e-9, o.latency * 1e6))
+    print("n = %d, N = %d, p = %d, %s, %s\n" % (o.state, o.members, o.observations, o.method, o.exchange))
+    print("| ranks | a member | " + " | ".join(names) + " | cycle s | efficiency | MB moved | messages | MiB | largest |")
+    print("| --- " * (len(names) + 8) + "|")
+    base = None
+    for ranks in o.ranks:
+        s = o.ranks_per_member
+        some = sorted({0, 1 % ranks, s % ranks, ranks // 2, ranks // 2 // s * s, ranks - 1, ranks - s})
+        each = [seconds(o, ranks, rank) for rank in some]
+        takes = {name: max(t[name] for t, _ in each) for name in names}
+        most_of = lambda key: max(total[key] for _, total in each)
+        whole = sum(takes.values())
+        base = base or whole * ranks
+        print("| %d | %d | %s | %.3g | %.2f | %.4g | %d | %.0f | %s |" % (ranks, s, " | ".join("%.2g" % takes[name] for name in names), whole, base / whole / ranks, max(most_of("sent"), most_of("received"), most_of("shared") / 2) / 1e6, most_of("messages"), most_of("memory") / 2**20, max(takes, key=takes.get)))
 
 
 def main():
@@ -251,6 +314,7 @@ def main():
     parser.add_argument("--stochastic", action="store_true")
     for name, default in (("gemm", 40e9), ("memory", 5e9), ("network", 1e9), ("latency", 2e-6), ("forecast", 0.0), ("forward", 0.0)):
         parser.add_argument("--" + name, type=float, default=default)
+    parser.add_argument("--machine", default="")
     o = parser.parse_intermixed_args()
     if o.what in ("traffic", "predict") and min(o.state, o.members, o.observations) < 1:
         parser.error("--state, --members and --observations are needed, each at least 1")

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const KalBenchGroup *const groups[] = {&KalBenchNetworks, &KalBenchGram, &KalBenchAnalysis, &KalBenchExchange, &KalBenchLocal, &KalBenchCycle, &KalBenchFile, &KalBenchGrowth};
+static const KalBenchGroup *const groups[] = {&KalBenchNetworks, &KalBenchGram, &KalBenchAnalysis, &KalBenchExchange, &KalBenchLocal, &KalBenchCycle, &KalBenchFile, &KalBenchGrowth, &KalBenchMachine};
 #define GROUPS ((PetscInt)PETSC_STATIC_ARRAY_LENGTH(groups))
 
 /*@
@@ -77,7 +77,7 @@ static PetscErrorCode CheckWanted(KalBench bench)
 .  bench - the benchmark
 
    Options Database Keys:
-+  -bench_rows <forward,gram,analysis,exchange,local,cycle,file> - groups of rows to measure; growth is there too
++  -bench_rows <forward,gram,analysis,exchange,local,cycle,file> - groups of rows to measure; there are growth, and machine for the constants of a performance model alone, too
 .  -bench_repeats <5> - repeats that medians are taken of
 .  -bench_layers <0> - widths of the one network to measure, as 784,100,10, instead of those of the targets
 .  -bench_members <0>, -bench_batch <0>, -bench_state <0>, -bench_observations <0> - N, samples of a mini-batch, n and p
@@ -96,7 +96,7 @@ PetscErrorCode KalBenchSetFromOptions(KalBench bench)
   PetscFunctionBeginUser;
   PetscCall(KalOptionsRefuseLarge(bench->comm));
   PetscOptionsBegin(bench->comm, NULL, "Benchmark", "KalBench");
-  PetscCall(PetscOptionsString("-bench_rows", "Groups of rows to measure, by commas: forward, gram, analysis, exchange, local, cycle, file, growth", "KalBenchSetFromOptions", bench->wanted, bench->wanted, sizeof bench->wanted, NULL));
+  PetscCall(PetscOptionsString("-bench_rows", "Groups of rows to measure, by commas: forward, gram, analysis, exchange, local, cycle, file, growth, machine", "KalBenchSetFromOptions", bench->wanted, bench->wanted, sizeof bench->wanted, NULL));
   PetscCall(PetscOptionsRangeInt("-bench_repeats", "Repeats that medians are taken of", "KalBenchSetFromOptions", bench->repeats, &bench->repeats, NULL, 1, 1000));
   PetscCall(PetscOptionsIntArray("-bench_layers", "Widths of the one network to measure", "KalBenchSetFromOptions", bench->width, &count, &set));
   if (set) bench->layers = count - 1;

@@ -12,6 +12,7 @@ typedef enum {
   KAL_RATE_SGEMM,    /* the same in single precision */
   KAL_RATE_COPY,     /* bytes copied a second, each read once and written once */
   KAL_RATE_ALLTOALL, /* bytes a second, what stays on its rank included */
+  KAL_RATE_MESSAGES, /* messages of 8 bytes that a rank sends one after the other in a second: the inverse of the latency */
   KAL_RATE_DRAW,     /* normal numbers a second */
   KAL_RATE_WRITE,    /* bytes a second, flushed to the disk */
   KAL_RATE_READ,     /* bytes a second from the disk, none of them cached */
@@ -60,7 +61,7 @@ typedef struct {
   PetscErrorCode (*measure)(KalBench, void *);
   PetscErrorCode (*destroy)(KalBench, void **);
 } KalBenchGroup;
-PETSC_INTERN const KalBenchGroup KalBenchNetworks, KalBenchCycle, KalBenchGram, KalBenchAnalysis, KalBenchExchange, KalBenchLocal, KalBenchFile, KalBenchGrowth;
+PETSC_INTERN const KalBenchGroup KalBenchNetworks, KalBenchCycle, KalBenchGram, KalBenchAnalysis, KalBenchExchange, KalBenchLocal, KalBenchFile, KalBenchGrowth, KalBenchMachine;
 
 PETSC_INTERN PetscErrorCode KalBenchRates(KalBench, unsigned rates);
 PETSC_INTERN PetscErrorCode KalBenchRecord(KalBench, const KalBenchRow *, PetscReal seconds, PetscReal bound);

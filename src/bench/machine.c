@@ -18,6 +18,7 @@ PETSC_EXTERN void KAL_SGEMM(const char *, const char *, const PetscBLASInt *, co
 
 #define ORDER      2048           /* of the matrices that are multiplied */
 #define COPY_BYTES (256ULL << 20) /* a rank copies: more than a cache holds */
+#define MESSAGES   1000           /* one after the other */
 #define DRAWS      2048           /* at once, as where members are generated */
 
 /* Two arrays of a rank that all of these work on, touched once. */
@@ -79,6 +80,16 @@ static PetscErrorCode Alltoall(KalBench bench, size_t bytes)
   PetscFunctionBeginUser;
   PetscCall(PetscMPIIntCast((PetscInt64)(bytes / sizeof(double)), &count));
   PetscCallMPI(MPI_Alltoall(bench->work[0], count, MPI_DOUBLE, bench->work[1], count, MPI_DOUBLE, bench->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Each rank to the next, and from the one before, over and over: what a message takes when nothing else is to be done. */
+static PetscErrorCode Ring(KalBench bench)
+{
+  const PetscMPIInt next = (bench->rank + 1) % bench->size, before = (bench->rank + bench->size - 1) % bench->size;
+
+  PetscFunctionBeginUser;
+  for (int k = 0; k < MESSAGES; k++) PetscCallMPI(MPI_Sendrecv(bench->work[0], 1, MPI_DOUBLE, next, 0, bench->work[1], 1, MPI_DOUBLE, before, 0, bench->comm, MPI_STATUS_IGNORE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -155,6 +166,10 @@ static PetscErrorCode Measure(KalBench bench, KalRate rate, PetscReal *work, Pet
     PetscCall(Alltoall(bench, slice));
     *work = (PetscReal)slice * bench->size * bench->size;
     break;
+  case KAL_RATE_MESSAGES:
+    PetscCall(Ring(bench));
+    *work = MESSAGES;
+    break;
   default:
     PetscCall(Draw(bench, 4 << 20));
     *work = (PetscReal)(4 << 20) * bench->size;
@@ -186,3 +201,32 @@ PetscErrorCode KalBenchRates(KalBench bench, unsigned rates)
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+/* ---- nothing but the machine ---- */
+
+static PetscErrorCode MachineCreate(KalBench bench, void **group)
+{
+  PetscFunctionBeginUser;
+  (void)bench;
+  *group = NULL;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode MachineMeasure(KalBench bench, void *group)
+{
+  PetscFunctionBeginUser;
+  (void)bench;
+  (void)group;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode MachineDestroy(KalBench bench, void **group)
+{
+  PetscFunctionBeginUser;
+  (void)bench;
+  (void)group;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The constants of share/doc/performance.md; they are taken between the repeats. */
+const KalBenchGroup KalBenchMachine = {"machine", PETSC_FALSE, KAL_RATE_BIT(KAL_RATE_DGEMM) | KAL_RATE_BIT(KAL_RATE_COPY) | KAL_RATE_BIT(KAL_RATE_ALLTOALL) | KAL_RATE_BIT(KAL_RATE_MESSAGES) | KAL_RATE_BIT(KAL_RATE_DRAW), MachineCreate, MachineMeasure, MachineDestroy};

@@ -4,15 +4,25 @@
 static const struct {
   const char *name, *csv, *unit;
   PetscReal   scale;
+  PetscBool   inverse; /* shown is the time of one */
 } rates[KAL_RATES] = {
-    {"dgemm 2048 x 2048",              "machine dgemm",      "GF/s", 1e-9},
-    {"sgemm 2048 x 2048",              "machine sgemm",      "GF/s", 1e-9},
-    {"memory copy",                    "machine copy",       "GB/s", 1e-9},
-    {"all-to-all",                     "machine alltoall",   "GB/s", 1e-9},
-    {"normal numbers",                 "machine draw",       "G/s",  1e-9},
-    {"plain file, written and synced", "machine file write", "GB/s", 1e-9},
-    {"plain file, read cold",          "machine file read",  "GB/s", 1e-9},
+    {"dgemm 2048 x 2048",              "machine dgemm",      "GF/s", 1e-9, PETSC_FALSE},
+    {"sgemm 2048 x 2048",              "machine sgemm",      "GF/s", 1e-9, PETSC_FALSE},
+    {"memory copy",                    "machine copy",       "GB/s", 1e-9, PETSC_FALSE},
+    {"all-to-all",                     "machine alltoall",   "GB/s", 1e-9, PETSC_FALSE},
+    {"latency of a message",           "machine latency",    "us",   1e6,  PETSC_TRUE },
+    {"normal numbers",                 "machine draw",       "G/s",  1e-9, PETSC_FALSE},
+    {"plain file, written and synced", "machine file write", "GB/s", 1e-9, PETSC_FALSE},
+    {"plain file, read cold",          "machine file read",  "GB/s", 1e-9, PETSC_FALSE},
 };
+
+/* What the machine can do, in the unit shown. */
+static double Shown(KalBench bench, int k)
+{
+  const PetscReal median = KalBenchMedian(bench->taken[k], bench->rates[k]);
+
+  return (double)(rates[k].inverse ? rates[k].scale / median : rates[k].scale * median);
+}
 
 /* The median of the ratios; of a growth, of the exponents. */
 static PetscReal Ratio(KalBench bench, const KalBenchRow *row)
@@ -55,8 +65,9 @@ PetscErrorCode KalBenchView(KalBench bench, PetscViewer viewer)
   PetscCall(KalGetKernels(sizeof kernels, kernels));
   PetscCall(PetscViewerASCIIPrintf(viewer, "kalmia-bench: %d rank%s, BLAS %s, medians of %" PetscInt_FMT " repeats\n\nmachine, all ranks at once\n", bench->size, bench->size > 1 ? "s" : "", kernels, bench->repeats));
   for (int k = 0; k < KAL_RATES; k++) {
-    if (bench->taken[k]) PetscCall(PetscViewerASCIIPrintf(viewer, "  %-32s %10.2f %s\n", rates[k].name, (double)(KalBenchMedian(bench->taken[k], bench->rates[k]) * rates[k].scale), rates[k].unit));
+    if (bench->taken[k]) PetscCall(PetscViewerASCIIPrintf(viewer, "  %-32s %10.2f %s\n", rates[k].name, Shown(bench, k), rates[k].unit));
   }
+  if (!bench->rows) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscViewerASCIIPrintf(viewer, "\n%-22s %-44s %10s %14s %10s %6s  %s\n", "phase", "size", "seconds", "rate", "bound s", "ratio", "target"));
   for (PetscInt r = 0; r < bench->rows; r++) {
     const KalBenchRow *row     = &bench->row[r];
@@ -93,7 +104,7 @@ PetscErrorCode KalBenchWriteCSV(KalBench bench, const char *path)
     else {
       (void)fprintf(file, "row,size,seconds,rate,unit,bound,ratio,target\n");
       for (int k = 0; k < KAL_RATES; k++) {
-        if (bench->taken[k]) (void)fprintf(file, "%s,,,%.6g,%s,,,\n", rates[k].csv, (double)(KalBenchMedian(bench->taken[k], bench->rates[k]) * rates[k].scale), rates[k].unit);
+        if (bench->taken[k]) (void)fprintf(file, "%s,%d ranks,,%.6g,%s,,,\n", rates[k].csv, bench->size, Shown(bench, k), rates[k].unit);
       }
       for (PetscInt r = 0; r < bench->rows; r++) {
         const KalBenchRow *row     = &bench->row[r];

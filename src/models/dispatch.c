@@ -1,4 +1,4 @@
-/* What a run asks of a model: checked here once, then handed to its type. No call communicates. */
+/* What a run asks of a model: checked here once, then handed to its type. No call communicates but of a type that says KAL_TOGETHER_ALL. */
 #include <models/modelimpl.h>
 
 static PetscErrorCode CheckColumns(KalModel model, const KalColumns *columns)

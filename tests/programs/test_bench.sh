@@ -30,6 +30,10 @@ for row in "${more[@]}"; do check "$row between ranks" grep -q "^\"$row\"" bench
 run 2 "$KALMIA_BIN/kalmia-bench" -bench_rows exchange -bench_repeats 1 -bench_state 100 -bench_members 6 >table
 check "one group alone" [ "$(grep -c '^[a-z].* [0-9.]* ' table)" -ge 1 ]
 check "and no other" [ "$(grep -c '^forward\|^gram\|^cycle' table)" = 0 ]
+run 2 "$KALMIA_BIN/kalmia-bench" -bench_rows machine -bench_repeats 1 --csv machine.csv >table
+check "the machine alone" [ "$(grep -c '^machine [a-z]*,2 ranks,,[0-9.e+-]*,' machine.csv)" = 5 -a "$(grep -c '^phase' table)" = 0 ]
+check "a latency between a nanosecond and a second" awk -F, '$1 == "machine latency" && $4 > 1e-3 && $4 < 1e6 { found = 1 } END { exit !found }' machine.csv
+check "a performance model takes its constants" "$PYTHON" "$KALMIA_SOURCE/share/performance/model.py" predict --state 1000 --members 32 --observations 500 --ranks 1,64,16384 --machine machine.csv >/dev/null
 expect_fail "-bench_rows names speed, which is no group of rows; there are forward, gram" run 2 "$KALMIA_BIN/kalmia-bench" -bench_rows forward,speed
 expect_fail "-bench_layers has 1 width" run 1 "$KALMIA_BIN/kalmia-bench" -bench_layers 7
 expect_fail "-bench_members 1: at least 2" run 1 "$KALMIA_BIN/kalmia-bench" -bench_members 1
