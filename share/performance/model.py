@@ -29,6 +29,7 @@ import math
 import sys
 
 BLOCK_NUMBERS, BLOCK_MOST, BLOCK_LEAST, BLOCK_GRAM, TREE_SMALL, TOGETHER_BLOCK, BYTES = 65536, 4096, 64, 1024, 4096, 32, 8
+MESSAGE_NUMBERS, BUNDLE_MOST = 1024, 16
 
 
 DRAW_FLOPS = 60  # a normal number takes as long as so many operations of a product
@@ -68,6 +69,20 @@ class Layout:
         first, last = self.block_range(rank)
         return max(0, min(self.n, last * self.rows) - min(self.n, first * self.rows))
 
+    def bundle(self):
+        """Blocks that travel together (Bundle in src/ensemble/rows.c)."""
+        numbers = self.rows * -(-self.N // (self.ranks // self.s))
+        return max(1, min(-(-MESSAGE_NUMBERS // numbers), BUNDLE_MOST, -(-self.count // self.ranks) // 2))
+
+    def rounds(self, rank):
+        first, last = self.block_range(rank)
+        return -(-(last - first) // self.bundle())
+
+    def all_rounds(self):
+        """Of all ranks; a rank has as many blocks as another, or one more."""
+        few, more = self.count // self.ranks, self.count % self.ranks
+        return (self.ranks - more) * -(-few // self.bundle()) + more * -(-(few + 1) // self.bundle())
+
     def holders(self):
         return min(self.N, self.ranks // self.s)
 
@@ -80,14 +95,14 @@ def add(total, **counts):
 def stream(total, layout, rank, back, shared):
     """KalEnsembleSumRows (out) or KalEnsembleMapRows (out and back) of one ensemble."""
     m, R = layout.members(rank), layout.own_rows(rank)
-    first, last = layout.block_range(rank)
+    own = layout.rounds(rank)
     ways = 2 if back else 1
     out, home = m * (layout.n - R) * BYTES, R * (layout.N - m) * BYTES
     if shared:
         add(total, shared=ways * home)
         return
     others = layout.holders() - (1 if m else 0)
-    messages = (layout.count - (last - first) if m else 0) + (last - first) * others
+    messages = (layout.all_rounds() - own if m else 0) + own * others
     add(total, sent=out + (home if back else 0), received=home + (out if back else 0), messages=ways * messages)
 
 

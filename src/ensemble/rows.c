@@ -5,9 +5,14 @@
   canonical (their bounds follow from sizes and options alone) and dealt out to the ranks in order; each is
   worked on whole by one rank. Where a rank can reach every member in memory (one rank, or a node's
   shared window) it works on the rows where they lie. Otherwise blocks travel: in round t each rank gets
-  the rows of its t-th block from all ranks while it works on the one before, and sends them back.
+  the rows of its t-th blocks from all ranks while it works on those before, and sends them back. Some blocks
+  travel together where they are so low, and the ranks so many, that messages would be small.
 */
 #include "ensembleimpl.h"
+
+/* Numbers that a message should have; blocks that travel together for it at most. */
+#define KAL_MESSAGE_NUMBERS 1024
+#define KAL_BUNDLE_MOST     16
 
 typedef struct {
   PetscInt     k;
@@ -87,14 +92,14 @@ static PetscErrorCode StreamInPlace(const KalStream *stream)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* One block on its way: the buffers it is gathered in and the requests that move it. */
+/* Some blocks on their way: the buffers it is gathered in and the requests that move it. */
 typedef struct {
   PetscScalar *buffer[KAL_ROWS_ENSEMBLES];
   MPI_Request *in, *out;
   PetscMPIInt  nin, nout;
 } KalTransit;
 
-/* The rows of rank `owner`'s block of round t, among this rank's members of an ensemble, as an MPI type. */
+/* Some rows, among this rank's members of an ensemble, as an MPI type. */
 static PetscErrorCode LocalRows(KalEnsemble ensemble, PetscInt count, MPI_Datatype *type)
 {
   PetscMPIInt members, rows;
@@ -107,13 +112,33 @@ static PetscErrorCode LocalRows(KalEnsemble ensemble, PetscInt count, MPI_Dataty
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscBool RoundBlock(KalEnsemble ensemble, PetscInt owner, PetscInt round, PetscInt *block)
+/* Blocks that travel together, the same on every rank: so many that messages are worth it, few enough for two rounds. */
+static PetscInt Bundle(KalEnsemble e)
 {
-  *block = KalShare(ensemble->nblocks, owner, ensemble->size) + round;
-  return (PetscBool)(*block < KalShare(ensemble->nblocks, owner + 1, ensemble->size));
+  const PetscInt groups = e->size / e->span, members = (e->N + groups - 1) / groups, blocks = (e->nblocks + e->size - 1) / e->size;
+  const PetscInt wanted = (PetscInt)((KAL_MESSAGE_NUMBERS + (PetscInt64)e->rows * members - 1) / ((PetscInt64)e->rows * members));
+
+  return PetscMax(1, PetscMin(PetscMin(wanted, KAL_BUNDLE_MOST), blocks / 2));
 }
 
-/* This rank's own members of its own block need no message. */
+/* Blocks first to last - 1 of rank `owner` in a round, and their rows; none where it has no more. */
+typedef struct {
+  PetscInt first, last, row, count;
+} KalRound;
+
+static PetscBool RoundOf(KalEnsemble e, PetscInt owner, PetscInt round, KalRound *part)
+{
+  const PetscInt bundle = Bundle(e), end = KalShare(e->nblocks, owner + 1, e->size);
+
+  part->first = KalShare(e->nblocks, owner, e->size) + round * bundle;
+  if (part->first >= end) return PETSC_FALSE;
+  part->last  = PetscMin(part->first + bundle, end);
+  part->row   = part->first * e->rows;
+  part->count = (part->last == e->nblocks ? e->n : part->last * e->rows) - part->row;
+  return PETSC_TRUE;
+}
+
+/* This rank's own members of its own blocks need no message. */
 static PetscErrorCode CopyOwn(KalEnsemble ensemble, PetscInt row, PetscInt count, PetscBool back, PetscScalar *buffer)
 {
   PetscFunctionBeginUser;
@@ -138,50 +163,50 @@ static PetscErrorCode MoveLocal(const KalStream *stream, PetscInt round, PetscBo
 {
   KalEnsemble  first = stream->ensemble[0];
   PetscMPIInt  owner;
-  PetscInt     e, block, row, count;
+  PetscInt     e;
+  KalRound     part;
   MPI_Datatype type;
 
   PetscFunctionBeginUser;
   for (owner = 0; owner < first->size; owner++) {
-    if (owner == first->rank || !RoundBlock(first, owner, round, &block)) continue;
-    PetscCall(KalEnsembleBlock_Private(first, block, &row, &count));
+    if (owner == first->rank || !RoundOf(first, owner, round, &part)) continue;
     for (e = 0; e < stream->k; e++) {
       KalEnsemble ensemble = stream->ensemble[e];
 
       if (ensemble->last == ensemble->first) continue;
-      PetscCall(LocalRows(ensemble, count, &type));
-      Count(back, (PetscInt64)count * (ensemble->last - ensemble->first));
-      if (back) PetscCallMPI(MPI_Irecv(ensemble->local + row, 1, type, owner, (int)(KAL_ROWS_ENSEMBLES + e), ensemble->comm, &request[(*requests)++]));
-      else PetscCallMPI(MPI_Isend(ensemble->local + row, 1, type, owner, (int)e, ensemble->comm, &request[(*requests)++]));
+      PetscCall(LocalRows(ensemble, part.count, &type));
+      Count(back, (PetscInt64)part.count * (ensemble->last - ensemble->first));
+      if (back) PetscCallMPI(MPI_Irecv(ensemble->local + part.row, 1, type, owner, (int)(KAL_ROWS_ENSEMBLES + e), ensemble->comm, &request[(*requests)++]));
+      else PetscCallMPI(MPI_Isend(ensemble->local + part.row, 1, type, owner, (int)e, ensemble->comm, &request[(*requests)++]));
       PetscCallMPI(MPI_Type_free(&type));
     }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Moves this rank's block of the round: gathered from all members, or scattered back to them. */
+/* Moves this rank's blocks of the round: gathered from all members, or scattered back to them. */
 static PetscErrorCode MoveBlock(const KalStream *stream, PetscInt round, PetscBool back, KalTransit *transit, MPI_Request *request, PetscMPIInt *requests)
 {
   KalEnsemble first = stream->ensemble[0];
-  PetscInt    e, block, row, count;
+  PetscInt    e;
+  KalRound    part;
   PetscMPIInt rank, length;
 
   PetscFunctionBeginUser;
-  if (!RoundBlock(first, first->rank, round, &block)) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(KalEnsembleBlock_Private(first, block, &row, &count));
+  if (!RoundOf(first, first->rank, round, &part)) PetscFunctionReturn(PETSC_SUCCESS);
   for (e = 0; e < stream->k; e++) {
     KalEnsemble ensemble = stream->ensemble[e];
 
     for (rank = 0; rank < ensemble->size; rank++) {
       const PetscInt begin = KalFirstMember(ensemble, rank), members = KalFirstMember(ensemble, rank + 1) - begin;
-      PetscScalar   *at = transit->buffer[e] + (size_t)begin * count;
+      PetscScalar   *at = transit->buffer[e] + (size_t)begin * part.count;
 
       if (!members) continue;
       if (rank == first->rank) {
-        PetscCall(CopyOwn(ensemble, row, count, back, at));
+        PetscCall(CopyOwn(ensemble, part.row, part.count, back, at));
         continue;
       }
-      PetscCall(PetscMPIIntCast((PetscInt64)members * count, &length));
+      PetscCall(PetscMPIIntCast((PetscInt64)members * part.count, &length));
       Count((PetscBool)!back, length);
       if (back) PetscCallMPI(MPI_Isend(at, length, MPI_DOUBLE, rank, (int)(KAL_ROWS_ENSEMBLES + e), ensemble->comm, &request[(*requests)++]));
       else PetscCallMPI(MPI_Irecv(at, length, MPI_DOUBLE, rank, (int)e, ensemble->comm, &request[(*requests)++]));
@@ -198,7 +223,7 @@ static PetscErrorCode TransitCreate(const KalStream *stream, KalTransit *transit
 
   PetscFunctionBeginUser;
   PetscCall(PetscMemzero(transit, sizeof *transit));
-  for (e = 0; e < stream->k; e++) PetscCall(PetscMalloc1((size_t)PetscMin(first->rows, first->n) * stream->ensemble[e]->N, &transit->buffer[e]));
+  for (e = 0; e < stream->k; e++) PetscCall(PetscMalloc1((size_t)PetscMin(Bundle(first) * first->rows, first->n) * stream->ensemble[e]->N, &transit->buffer[e]));
   PetscCall(PetscMalloc2(most, &transit->in, most, &transit->out));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -211,6 +236,23 @@ static PetscErrorCode TransitDestroy(const KalStream *stream, KalTransit *transi
   PetscCallMPI(MPI_Waitall(transit->nout, transit->out, MPI_STATUSES_IGNORE));
   for (e = 0; e < stream->k; e++) PetscCall(PetscFree(transit->buffer[e]));
   PetscCall(PetscFree2(transit->in, transit->out));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Works on this rank's blocks of a round. */
+static PetscErrorCode VisitRound(const KalStream *stream, const KalRound *part, const KalTransit *now)
+{
+  KalRows rows;
+
+  PetscFunctionBeginUser;
+  for (PetscInt block = part->first; block < part->last; block++) {
+    PetscCall(Describe(stream, block, &rows));
+    for (PetscInt e = 0; e < stream->k; e++) {
+      rows.x[e]  = now->buffer[e] + (rows.first - part->row);
+      rows.ld[e] = part->count;
+    }
+    PetscCall(Visit(stream, &rows));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -229,12 +271,14 @@ static PetscErrorCode StreamMessages(const KalStream *stream)
 {
   KalEnsemble first = stream->ensemble[0];
   KalTransit  transit[2];
-  KalRows     rows;
-  PetscInt    rounds = 0, round, e, block;
+  KalRound    part;
+  PetscInt    rounds = 0, round;
   PetscMPIInt rank;
 
   PetscFunctionBeginUser;
-  for (rank = 0; rank < first->size; rank++) rounds = PetscMax(rounds, KalShare(first->nblocks, rank + 1, first->size) - KalShare(first->nblocks, rank, first->size));
+  for (rank = 0; rank < first->size; rank++) {
+    while (RoundOf(first, rank, rounds, &part)) rounds++;
+  }
   PetscCall(TransitCreate(stream, &transit[0]));
   PetscCall(TransitCreate(stream, &transit[1]));
   PetscCall(KalEventBegin(KAL_EVENT_EXCHANGE));
@@ -246,14 +290,9 @@ static PetscErrorCode StreamMessages(const KalStream *stream)
     PetscCallMPI(MPI_Waitall(now->nin, now->in, MPI_STATUSES_IGNORE));
     now->nin = 0;
     if (stream->write) PetscCall(MoveLocal(stream, round, PETSC_TRUE, now->out, &now->nout));
-    if (RoundBlock(first, first->rank, round, &block)) {
-      PetscCall(Describe(stream, block, &rows));
-      for (e = 0; e < stream->k; e++) {
-        rows.x[e]  = now->buffer[e];
-        rows.ld[e] = rows.count;
-      }
+    if (RoundOf(first, first->rank, round, &part)) {
       PetscCall(KalEventEnd(KAL_EVENT_EXCHANGE));
-      PetscCall(Visit(stream, &rows));
+      PetscCall(VisitRound(stream, &part, now));
       PetscCall(KalEventBegin(KAL_EVENT_EXCHANGE));
     }
     if (stream->write) PetscCall(MoveBlock(stream, round, PETSC_TRUE, now, now->out, &now->nout));
