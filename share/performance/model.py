@@ -12,7 +12,7 @@ Options of all:
   --copies 0         copies of the ensemble (momentum)
   --block-rows 0     -ensemble_block_rows
   --exchange messages   or shared
-  --ranks-per-member 1  -run_ranks_per_member
+  --ranks-per-member 1  -run_ranks_per_member; --ranks 64,1024x4 says it for each number of ranks
   --stochastic       eki with perturbed observations
 Options of predict: constants of a machine, a rank each, as kalmia-bench -bench_rows machine prints them
   --gemm 40e9        products, flops a second
@@ -29,7 +29,7 @@ import math
 import sys
 
 BLOCK_NUMBERS, BLOCK_MOST, BLOCK_LEAST, BLOCK_GRAM, TREE_SMALL, TOGETHER_BLOCK, BYTES = 65536, 4096, 64, 1024, 4096, 32, 8
-MESSAGE_NUMBERS, BUNDLE_MOST = 1024, 16
+MESSAGE_NUMBERS, BUNDLE_MOST = 4096, 16
 
 
 DRAW_FLOPS = 60  # a normal number takes as long as so many operations of a product
@@ -208,7 +208,7 @@ def bound(o, ranks):
 
 def traffic(o):
     print("ranks,phase,sent_most,received_most,messages_most,collectives_most,shared_most,bound")
-    for ranks in o.ranks:
+    for ranks, o.ranks_per_member in o.ranks:
         for phase in ("exchange", "sum", "other", "tell"):
             counts = [most(o, ranks, phase, key) for key in ("sent", "received", "messages", "collectives", "shared")]
             print("%d,%s,%s,%d" % (ranks, phase, ",".join(map(str, counts)), bound(o, ranks)))
@@ -304,8 +304,8 @@ def predict(o):
     print("| ranks | a member | " + " | ".join(names) + " | cycle s | efficiency | MB moved | messages | MiB | largest |")
     print("| --- " * (len(names) + 8) + "|")
     base = None
-    for ranks in o.ranks:
-        s = o.ranks_per_member
+    for ranks, s in o.ranks:
+        o.ranks_per_member = s
         some = sorted({0, 1 % ranks, s % ranks, ranks // 2, ranks // 2 // s * s, ranks - 1, ranks - s})
         each = [seconds(o, ranks, rank) for rank in some]
         takes = {name: max(t[name] for t, _ in each) for name in names}
@@ -315,6 +315,11 @@ def predict(o):
         print("| %d | %d | %s | %.3g | %.2f | %.4g | %d | %.0f | %s |" % (ranks, s, " | ".join("%.2g" % takes[name] for name in names), whole, base / whole / ranks, max(most_of("sent"), most_of("received"), most_of("shared") / 2) / 1e6, most_of("messages"), most_of("memory") / 2**20, max(takes, key=takes.get)))
 
 
+def points(text):
+    """Ranks, by commas; PxS has S ranks a member."""
+    return [tuple(int(number) for number in (point + "x0").split("x")[:2]) for point in text.split(",")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("traffic", "check", "bound", "predict"))
@@ -322,7 +327,7 @@ def main():
     parser.add_argument("--method", default="eki")
     for name in ("state", "members", "observations"):
         parser.add_argument("--" + name, type=int, default=0)
-    parser.add_argument("--ranks", type=lambda text: [int(r) for r in text.split(",")], default=[1])
+    parser.add_argument("--ranks", type=points, default=[(1, 0)])
     for name, default in (("outputs", 1), ("copies", 0), ("block-rows", 0), ("ranks-per-member", 1)):
         parser.add_argument("--" + name, type=int, default=default)
     parser.add_argument("--exchange", choices=("messages", "shared"), default="messages")
@@ -333,8 +338,9 @@ def main():
     o = parser.parse_intermixed_args()
     if o.what in ("traffic", "predict") and min(o.state, o.members, o.observations) < 1:
         parser.error("--state, --members and --observations are needed, each at least 1")
-    if any(r < 1 or r % o.ranks_per_member for r in o.ranks):
-        parser.error("--ranks are positive multiples of --ranks-per-member")
+    o.ranks = [(ranks, span or o.ranks_per_member) for ranks, span in o.ranks]
+    if any(ranks < 1 or span < 1 or ranks % span for ranks, span in o.ranks):
+        parser.error("--ranks are positive multiples of the ranks a member")
     {"traffic": traffic, "check": check, "bound": add_bound, "predict": predict}[o.what](o)
 
 

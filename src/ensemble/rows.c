@@ -11,7 +11,7 @@
 #include "ensembleimpl.h"
 
 /* Numbers that a message should have; blocks that travel together for it at most. */
-#define KAL_MESSAGE_NUMBERS 1024
+#define KAL_MESSAGE_NUMBERS 4096
 #define KAL_BUNDLE_MOST     16
 
 typedef struct {
