@@ -15,6 +15,9 @@
 
 static const char usage[] = "Usage: kalmia-inspect FILE                             what the snapshot FILE holds\n"
                             "       kalmia-inspect FILE --verify                    ok, or what is damaged\n"
+                            "       kalmia-inspect FILE --mark                      done or continue, and the cycles done\n"
+                            "       kalmia-inspect FILE --newest                    the same and the name of the newest that is whole:\n"
+                            "                                                       FILE, else FILE.1, FILE.2, ...\n"
                             "       kalmia-inspect FILE --csv [OUT]                 the history as CSV\n"
                             "       kalmia-inspect FILE --export mean|members OUT   the mean of the members, or all members:\n"
                             "                                                       HDF5 to OUT.h5 or OUT.hdf5, else NumPy's .npy\n"
@@ -25,6 +28,8 @@ static const char usage[] = "Usage: kalmia-inspect FILE                         
 typedef enum {
   LOOK,
   VERIFY,
+  MARK,
+  NEWEST,
   CSV,
   EXPORT,
 } Action;
@@ -67,8 +72,10 @@ static int Parse(int argc, char **argv, Arguments *arguments, char *problem, siz
       arguments->file = word;
       continue;
     }
-    if (++actions > 1) return snprintf(problem, bytes, "%s: one of --verify, --csv and --export at a time", word);
+    if (++actions > 1) return snprintf(problem, bytes, "%s: one of --verify, --mark, --newest, --csv and --export at a time", word);
     if (!strcmp(word, "--verify")) arguments->action = VERIFY;
+    else if (!strcmp(word, "--mark")) arguments->action = MARK;
+    else if (!strcmp(word, "--newest")) arguments->action = NEWEST;
     else if (!strcmp(word, "--csv")) {
       arguments->action = CSV;
       if (arguments->file && i + 1 < argc && argv[i + 1][0] != '-') arguments->out = argv[++i];
@@ -229,6 +236,7 @@ static PetscErrorCode Look(KalSnapshot snap, const Arguments *arguments)
   printf("%-12s %s\n%-12s %d\n", "snapshot", arguments->file, "format", KAL_SNAPSHOT_VERSION);
   PetscCall(PrintText(snap, "kalmia", "kalmia/version"));
   PetscCall(PrintText(snap, "status", "kalmia/status"));
+  PetscCall(PrintText(snap, "result", "run/result"));
   PetscCall(PrintNumber(snap, "cycle", "kalmia/cycle"));
   PetscCall(PrintNumber(snap, "seed", "run/seed"));
   PetscCall(PrintText(snap, "model", "model/type"));
@@ -317,6 +325,40 @@ static PetscErrorCode Verify(const Arguments *arguments, int *code)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Whether the run is to be continued, and after which cycle; `more` follows on the same line. */
+static PetscErrorCode Mark(KalSnapshot snap, const char *file, const char *more)
+{
+  char      *text;
+  PetscInt64 cycle = 0;
+  PetscBool  marked, known;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalSnapshotReadText(snap, "kalmia/status", &text, &marked));
+  PetscCall(KalSnapshotReadInt(snap, "kalmia/cycle", &cycle, &known));
+  PetscCheck(marked && known, PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "%s is no snapshot of a run: it is not marked done or continue", file);
+  printf("%s %lld%s%s\n", text, (long long)cycle, more[0] ? " " : "", more);
+  PetscCall(PetscFree(text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The newest that is whole; what is wrong with those before it goes to standard error. */
+static PetscErrorCode Newest(const Arguments *arguments)
+{
+  KalSnapshot snap;
+  PetscInt    place;
+  char        newest[PETSC_MAX_PATH_LEN], *text;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalSnapshotFindNewest(PETSC_COMM_SELF, arguments->file, sizeof newest, newest, &place, &text));
+  if (text) fprintf(stderr, "%s", text);
+  PetscCall(PetscFree(text));
+  PetscCheck(newest[0], PETSC_COMM_SELF, PETSC_ERR_FILE_OPEN, "%s %s", place ? "No snapshot is whole at" : "There is no snapshot at", arguments->file);
+  PetscCall(KalSnapshotOpen(PETSC_COMM_SELF, newest, KAL_SNAPSHOT_READ, &snap));
+  PetscCall(Mark(snap, newest, newest));
+  PetscCall(KalSnapshotClose(&snap));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Work(const Arguments *arguments, int *code)
 {
   KalSnapshot    snap;
@@ -327,9 +369,14 @@ static PetscErrorCode Work(const Arguments *arguments, int *code)
     PetscCall(Verify(arguments, code));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
+  if (arguments->action == NEWEST) {
+    PetscCall(Newest(arguments));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(KalSnapshotOpen(PETSC_COMM_SELF, arguments->file, KAL_SNAPSHOT_READ, &snap));
-  ierr = arguments->action == LOOK ? Look(snap, arguments) : arguments->action == CSV ? Csv(snap, arguments)
-                                                                                      : Export(snap, arguments);
+  ierr = arguments->action == LOOK ? Look(snap, arguments) : arguments->action == MARK ? Mark(snap, arguments->file, "")
+                                                         : arguments->action == CSV    ? Csv(snap, arguments)
+                                                                                       : Export(snap, arguments);
   PetscCall(KalSnapshotClose(&snap));
   PetscFunctionReturn(ierr);
 }

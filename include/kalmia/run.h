@@ -6,7 +6,7 @@
 #include <kalmia/snapshot.h>
 
 /* Exit codes of the program `kalmia`. */
-#define KAL_EXIT_DONE    0
+#define KAL_EXIT_DONE    0 /* or stopped early: the mark in the snapshot tells which */
 #define KAL_EXIT_ERROR   1
 #define KAL_EXIT_MEMBERS 3 /* too few members survived */
 
@@ -23,6 +23,7 @@ PETSC_EXTERN PetscErrorCode KalRunSetFromOptions(KalRun);
 PETSC_EXTERN PetscErrorCode KalRunSetUp(KalRun);
 PETSC_EXTERN PetscErrorCode KalRunStep(KalRun);
 PETSC_EXTERN PetscErrorCode KalRunSolve(KalRun);
+PETSC_EXTERN PetscErrorCode KalRunIsDone(KalRun, PetscBool *);
 PETSC_EXTERN PetscErrorCode KalRunLoad(KalRun, const char *, const char *);
 PETSC_EXTERN PetscErrorCode KalRunPredict(KalRun, KalDataSet, const char *);
 PETSC_EXTERN PetscErrorCode KalRunSetAnalyseFromOptions(KalRun);

@@ -67,5 +67,7 @@ PETSC_EXTERN PetscErrorCode KalSnapshotPlainReadArray(const char *, KalDataset *
 
 /* Checks every checksum of a file: 0 problems, or a text that names each (one a line; PetscFree it). */
 PETSC_EXTERN PetscErrorCode KalSnapshotVerify(MPI_Comm, const char *, PetscInt *, char **);
+PETSC_EXTERN PetscErrorCode KalSnapshotPlace(const char *, PetscInt, size_t, char *);
+PETSC_EXTERN PetscErrorCode KalSnapshotFindNewest(MPI_Comm, const char *, size_t, char *, PetscInt *, char **);
 
 #endif

@@ -123,6 +123,8 @@ static void BecomeProgram(const KalChild *child)
   memset(&action, 0, sizeof action);
   action.sa_handler = SIG_DFL;
   for (int s = 1; s < NSIG; s++) (void)sigaction(s, &action, NULL);
+  action.sa_handler = SIG_IGN; /* Slurm signals all processes of a task, and the cycle in hand is to be finished */
+  (void)sigaction(SIGUSR1, &action, NULL);
   if (dup2(child->in, 0) < 0 || dup2(child->out, 1) < 0 || dup2(child->out, 2) < 0) {
     *child->error = errno;
     _exit(127);

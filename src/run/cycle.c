@@ -166,6 +166,45 @@ PetscErrorCode KalRunStep(KalRun run)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Whether the run is over, having done all its cycles or been ended by its method. */
+static PetscBool IsOver(KalRun run)
+{
+  return (PetscBool)(run->cycle >= run->cycles || run->stopped);
+}
+
+/* Under a wall-clock limit the first cycle is followed by a snapshot in any case: then it is known what one takes. */
+static PetscBool SnapshotIsDue(KalRun run)
+{
+  const PetscBool every = (PetscBool)(run->snapshotevery && run->cycle % run->snapshotevery == 0), first = (PetscBool)(run->limit > 0.0 && run->cycle == run->begun + 1);
+
+  return (PetscBool)(run->snapshotpath[0] && (every || first));
+}
+
+/* The cycles that are left, or those before a signal or the wall-clock limit. */
+static PetscErrorCode Cycles(KalRun run)
+{
+  PetscBool written = PETSC_FALSE, stop = PETSC_FALSE;
+  double    start;
+
+  PetscFunctionBeginUser;
+  while (!IsOver(run)) {
+    PetscCall(KalRunMustStop(run, &stop));
+    if (stop) break;
+    start = MPI_Wtime();
+    PetscCall(KalRunStep(run));
+    PetscCall(KalRunLine(run));
+    PetscCall(KalRunProgress(run, PETSC_FALSE));
+    run->longestcycle = PetscMax(run->longestcycle, MPI_Wtime() - start);
+    written           = (PetscBool)(SnapshotIsDue(run) && !IsOver(run));
+    if (written) PetscCall(KalRunWrite(run, PETSC_FALSE));
+  }
+  if (!stop) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!written) PetscCall(KalRunWrite(run, PETSC_FALSE));
+  PetscCall(PetscPrintf(run->comm, "stop: after cycle %" PetscInt_FMT " of %" PetscInt_FMT ", to be continued: -restart %s\n", run->cycle, run->cycles, run->snapshotpath));
+  run->interrupted = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*@
    KalRunSolve - Runs the cycles that are left, writes snapshots, prints the result
 
@@ -174,27 +213,30 @@ PetscErrorCode KalRunStep(KalRun run)
    Input Parameter:
 .  run - the run; set up if it is not
 
-   Note:
+   Notes:
    A restarted run that is done prints its result again and returns at once.
+
+   On SIGUSR1 on any rank, and when -run_walltime nears, the cycle in hand is finished and a snapshot marked `continue` is
+   written in place of the result; KalRunIsDone() tells the two ends apart. A handler of the program's own for SIGUSR1 is
+   left alone.
+
+.seealso: KalRunIsDone(), KalRunStep()
 @*/
 PetscErrorCode KalRunSolve(KalRun run)
 {
   PetscBool finished;
 
   PetscFunctionBeginUser;
+  KalStopCatch();
   PetscCall(KalRunSetUp(run));
   if (run->dry) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KalRunPhasesBegin(run));
   run->started  = MPI_Wtime();
-  run->reported = run->cycle;
-  finished      = (PetscBool)(run->resumed && run->result && (run->stopped || run->cycle >= run->cycles));
-  while (run->cycle < run->cycles && !run->stopped) {
-    PetscCall(KalRunStep(run));
-    PetscCall(KalRunLine(run));
-    PetscCall(KalRunProgress(run, PETSC_FALSE));
-    if (run->snapshotpath[0] && run->snapshotevery && run->cycle % run->snapshotevery == 0 && run->cycle < run->cycles && !run->stopped) PetscCall(KalRunWrite(run, PETSC_FALSE));
-  }
+  run->reported = run->begun = run->cycle;
+  finished                   = (PetscBool)(run->resumed && run->result && (run->stopped || run->cycle >= run->cycles));
+  PetscCall(Cycles(run));
   PetscCall(KalRunProgress(run, PETSC_TRUE));
+  if (run->interrupted) PetscFunctionReturn(PETSC_SUCCESS);
   if (!finished) {
     KalPhasesHold(PETSC_TRUE); /* the scores at the end are of no cycle */
     PetscCall(KalRunResult(run));

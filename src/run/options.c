@@ -8,7 +8,7 @@
 
 /* Options that PETSc looks up later than a run's set-up, or that are not part of a run's description. */
 static const char *const Tolerated[]  = {"options_", "log_", "malloc", "memory_view", "on_error", "objects_", "nox", "no_signal", "checkstack", "fp_trap", "help", "version", "info", "mat_", "vec_", "viewer_", NULL};
-static const char *const Unrecorded[] = {"restart", "run_dry", "options_", "log_", "help", "version", "info", "malloc", "on_error", "run_progress", "nox", "no_signal", "fp_trap", "ensemble_initial", "run_ranks_per_member", "run_phases", NULL};
+static const char *const Unrecorded[] = {"restart", "run_dry", "options_", "log_", "help", "version", "info", "malloc", "on_error", "run_progress", "run_walltime", "snapshot_resume", "nox", "no_signal", "fp_trap", "ensemble_initial", "run_ranks_per_member", "run_phases", NULL};
 
 /* Those of the solver of an analysis, and of them those that PETSc looks up in a solution. */
 static const char *const Solver[]      = {"analysis_ksp_", "analysis_pc_", "analysis_mat_", NULL};
@@ -27,7 +27,7 @@ static const struct {
 };
 
 /* Options of ours that may stand without a value: they are true then. */
-static const char *const Flags[] = {"run_dry", "run_evaluate_ensemble", "run_stop_diverged", "analysis_rotate", "lorenz96_estimate_forcing", "lorenz96_tangent_frozen", "command_keep", "haber_antithetic", "mlp_prior_center", "analysis_ksp_view", "analysis_ksp_monitor", "analysis_ksp_converged_", "analysis_ksp_error_if_not_converged", "analysis_ksp_initial_guess_nonzero", "analysis_pc_factor_", "analysis_mat_", NULL};
+static const char *const Flags[] = {"run_dry", "run_evaluate_ensemble", "run_stop_diverged", "snapshot_resume", "analysis_rotate", "lorenz96_estimate_forcing", "lorenz96_tangent_frozen", "command_keep", "haber_antithetic", "mlp_prior_center", "analysis_ksp_view", "analysis_ksp_monitor", "analysis_ksp_converged_", "analysis_ksp_error_if_not_converged", "analysis_ksp_initial_guess_nonzero", "analysis_pc_factor_", "analysis_mat_", NULL};
 /* Options of ours that are whole numbers. */
 static const char *const Integers[] = {"run_cycles", "run_seed", "run_monitor_every", "run_evaluate_every", "run_survivors", "run_climatology_cycles", "run_progress", "run_schedule_members", "ensemble_size", "ensemble_block_rows", "bench_repeats", "bench_layers", "bench_members", "bench_batch", "bench_state", "bench_observations", "bench_file_size", "snapshot_every", "snapshot_keep", "observations_batch", "observations_samples", "observations_first", "observations_stride", "observations_count", "mlp_layers", "analysis_schedule_cycles", "eki_redraw_cycles", "eki_redraw_epochs", "etki_redraw_cycles", "etki_redraw_epochs", "haber_line_search", "analyse_cycle", "advection_size", "advection_speed", "advection_waves", "advection_noise_waves", "command_outputs", "command_parallel", "command_retries", "command_state", "esmda_steps", "ienks_iterations", "ienks_lag", "kuramoto_sivashinsky_size", "letkf_batch", "lorenz96_size", "run_ranks_per_member", NULL};
 /* What options of ours begin with; a model of a user's may have others. */
@@ -341,7 +341,7 @@ static PetscErrorCode ReadFile(const char *file)
 
    Note:
    -options_file FILE (YAML by its ending .yaml or .yml, else PETSc's plain form) may stand anywhere among
-   the arguments: the command line wins over it.
+   the arguments: the command line wins over it. From here on SIGUSR1 is noted, for KalRunSolve().
 
 .seealso: KalFinalize()
 @*/
@@ -350,6 +350,7 @@ PetscErrorCode KalInitialize(int *argc, char ***argv, const char *help)
   char    *files[16];
   PetscInt count, i;
 
+  KalStopCatch();
   PetscCall(TakeFiles(argc, *argv, &count, files, 16));
   PetscCall(PetscInitialize(argc, argv, NULL, help));
   PetscFunctionBeginUser;

@@ -214,7 +214,8 @@ static PetscErrorCode ReadTime(KalRun run, KalSnapshot snapshot)
 */
 PetscErrorCode KalRunWrite(KalRun run, PetscBool done)
 {
-  KalSnapshot snapshot;
+  KalSnapshot  snapshot;
+  const double start = MPI_Wtime();
 
   PetscFunctionBeginUser;
   PetscCall(KalEventBegin(KAL_EVENT_SNAPSHOT));
@@ -232,6 +233,7 @@ PetscErrorCode KalRunWrite(KalRun run, PetscBool done)
   PetscCall(KalSnapshotCommit(snapshot));
   PetscCall(KalSnapshotClose(&snapshot));
   PetscCall(KalEventEnd(KAL_EVENT_SNAPSHOT));
+  run->longestsnapshot = PetscMax(run->longestsnapshot, MPI_Wtime() - start);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -206,6 +206,24 @@ PetscErrorCode KalRunGetCycle(KalRun run, PetscInt *cycle)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*@
+   KalRunIsDone - Whether a run came to its end, or was stopped early by SIGUSR1 or its wall-clock limit
+
+   Not Collective
+
+   Input Parameter:
+.  run - the run, after KalRunSolve()
+
+   Output Parameter:
+.  done - false where the run is to be continued; its snapshot is marked so
+@*/
+PetscErrorCode KalRunIsDone(KalRun run, PetscBool *done)
+{
+  PetscFunctionBeginUser;
+  *done = (PetscBool)!run->interrupted;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SnapshotOptions(KalRun run)
 {
   PetscFunctionBeginUser;
@@ -214,6 +232,7 @@ static PetscErrorCode SnapshotOptions(KalRun run)
   PetscCall(PetscOptionsBoundedInt("-snapshot_every", "Cycles from one snapshot to the next (0: at the end alone)", "KalRunSetFromOptions", run->snapshotevery, &run->snapshotevery, NULL, 0));
   PetscCall(PetscOptionsBoundedInt("-snapshot_keep", "Snapshots kept: the newest, and earlier ones as PATH.1, PATH.2, ...", "KalRunSetFromOptions", run->snapshotkeep, &run->snapshotkeep, NULL, 1));
   PetscCall(PetscOptionsString("-restart", "Snapshot to go on from; its options hold where neither command line nor option file say otherwise", "KalRunSetFromOptions", run->restart, run->restart, sizeof run->restart, NULL));
+  PetscCall(PetscOptionsBool("-snapshot_resume", "Go on from the newest snapshot at -snapshot_path that is whole; begin where there is none", "KalRunSetFromOptions", run->resume, &run->resume, NULL));
   PetscOptionsEnd();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -272,11 +291,17 @@ static PetscErrorCode EnsembleOptions(KalRun run)
 .  -run_progress <-1> - progress bar on standard error: 0 no, 1 yes, -1 where it is a terminal
 .  -run_phases <file> - table (CSV) of what each phase of the cycles took and moved, written at the end
 .  -run_dry - check options and data, print the header, the time a cycle will take and advice about the machine, and stop
+.  -run_walltime <time> - seconds, or D-HH:MM:SS, from the start of the program; before they are over the run stops, to be continued
 .  -ensemble_size <64> - members N
 .  -ensemble_initial <file> - snapshot or HDF5 file with /members (N x n) or /mean (n) to begin from
 .  -ensemble_initial_spread <0.1> - spread about a mean that was read, times the prior's
 .  -snapshot_path, -snapshot_every <0>, -snapshot_keep <2> - where, how often and how many
+.  -snapshot_resume <false> - go on from the newest snapshot at -snapshot_path that is whole; begin where there is none
 -  -restart <file> - snapshot to go on from
+
+   Note:
+   -run_walltime stops the run after a cycle when less is left than 1.5 times (the longest cycle so far and the longest
+   snapshot) and 10 s. The first cycle is followed by a snapshot, which measures what one takes. At least one cycle is done.
 @*/
 PetscErrorCode KalRunSetFromOptions(KalRun run)
 {
@@ -286,6 +311,7 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscFunctionBeginUser;
   PetscCall(KalOptionsRefuseLarge(run->comm));
   PetscCall(SnapshotOptions(run));
+  if (run->resume) PetscCall(KalRunResume(run));
   if (run->restart[0]) {
     PetscCall(KalRunReadOptions(run));
     PetscCall(SnapshotOptions(run));
@@ -306,6 +332,7 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscCall(PetscOptionsBoundedInt("-run_ranks_per_member", "Ranks that run members together", "KalRunSetFromOptions", span, &span, NULL, 1));
   PetscCall(PetscOptionsRangeInt("-run_progress", "Progress bar: 0 no, 1 yes, -1 on a terminal", "KalRunSetFromOptions", run->progress, &run->progress, NULL, -1, 1));
   PetscCall(PetscOptionsString("-run_phases", "File (CSV) for what each phase of the cycles took and moved", "KalRunSetFromOptions", run->phases, run->phases, sizeof run->phases, NULL));
+  PetscCall(PetscOptionsString("-run_walltime", "Time from the program's start, in seconds or as D-HH:MM:SS; the run stops before it is over, to be continued", "KalRunSetFromOptions", run->walltime, run->walltime, sizeof run->walltime, NULL));
   PetscCall(PetscOptionsBool("-run_dry", "Check everything, print what would be done, and stop", "KalRunSetFromOptions", run->dry, &run->dry, NULL));
   PetscCall(PetscOptionsBoundedInt("-ensemble_size", "Members", "KalRunSetFromOptions", run->N, &run->N, NULL, 1));
   PetscCall(PetscOptionsString("-ensemble_initial", "File with members or a mean to begin from", "KalRunSetFromOptions", run->initial, run->initial, sizeof run->initial, NULL));
@@ -313,6 +340,7 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscOptionsEnd();
   run->schedule = (KalRunSchedule)schedule;
   PetscCall(PetscMPIIntCast(span, &run->span));
+  if (run->resume && run->restart[0]) run->initial[0] = '\0'; /* the run has begun */
   PetscCall(KalRunSetCycles(run, cycles));
   PetscCall(EnsembleOptions(run));
   PetscCall(NounsFromOptions(run));

@@ -89,6 +89,10 @@ struct _p_KalRun {
   PetscReal      divergence;   /* errors this many times the spread */
   PetscBool      stopdiverged;
   char           snapshotpath[PETSC_MAX_PATH_LEN], restart[PETSC_MAX_PATH_LEN], initial[PETSC_MAX_PATH_LEN], phases[PETSC_MAX_PATH_LEN];
+  PetscBool      resume;       /* from the newest snapshot at snapshotpath, if there is one */
+  PetscInt       damaged;      /* places before that of the newest that is whole */
+  char           walltime[64]; /* as it was given */
+  double         limit;        /* the same in seconds from the start of the process; 0: none */
   /* what is run */
   PetscInt     n, outputs, batches; /* state entries, numbers a sample's prediction has, cycles in an epoch */
   KalEnsemble  ensemble, copy[KAL_RUN_COPIES];
@@ -116,13 +120,16 @@ struct _p_KalRun {
   PetscInt            climate;                         /* cycles of that run */
   /* where it stands */
   PetscInt   cycle; /* cycles done */
+  PetscInt   begun; /* cycles done before this process */
   PetscBool  stopped, resumed, diverged;
-  PetscBool  labelled; /* of a run that was loaded to predict: it was trained on class labels */
+  PetscBool  interrupted; /* ended early, with a snapshot to be continued */
+  PetscBool  labelled;    /* of a run that was loaded to predict: it was trained on class labels */
   char      *result;
   PetscReal *history[KAL_HISTORY_COLUMNS];
   PetscInt   historysize, reported;
   PetscInt   p, unphased;                /* observations of the last cycle; cycles before phases were counted */
   double     started, seconds[3], spent; /* forecast, observe, analysis of the cycle in hand */
+  double     longestcycle, longestsnapshot;
 };
 
 enum {
@@ -194,7 +201,14 @@ PETSC_INTERN PetscErrorCode KalRunResult(KalRun);
 PETSC_INTERN PetscErrorCode KalRunMemory(KalRun);
 PETSC_INTERN PetscErrorCode KalAdviseLoudly(MPI_Comm);
 
+PETSC_INTERN void           KalStopCatch(void);
+PETSC_INTERN double         KalStopParse(const char *);
+PETSC_INTERN PetscErrorCode KalStopCheckOptions(KalRun);
+PETSC_INTERN PetscErrorCode KalRunMustStop(KalRun, PetscBool *);
+
 PETSC_INTERN PetscErrorCode KalRunWrite(KalRun, PetscBool done);
+PETSC_INTERN PetscErrorCode KalRunResume(KalRun);
+PETSC_INTERN PetscErrorCode KalRunSetAside(KalRun);
 PETSC_INTERN PetscErrorCode KalRunReadOptions(KalRun);
 PETSC_INTERN PetscErrorCode KalRunRead(KalRun);
 PETSC_INTERN PetscErrorCode KalRunCheckBeginning(KalRun);

@@ -173,6 +173,7 @@ static PetscErrorCode CheckOptions(KalRun run)
   PetscCheck(!run->initial[0] || !run->restart[0], run->comm, PETSC_ERR_ARG_INCOMP, "-ensemble_initial begins a run, -restart goes on with one: give one of them");
   PetscCall(KalAnalysisGetKSP(run->analysis, &ksp));
   PetscCall(KalOptionsRefuseUnknown(run->comm, ksp ? KAL_SOLVER_HERE : KAL_SOLVER_NONE));
+  PetscCall(KalStopCheckOptions(run));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -198,7 +199,7 @@ static PetscErrorCode DryRun(KalRun run)
   if (!data && !analysis) analysis = KalAnalysisCheck(run->analysis, run->observations);
   if (!data && !model && !analysis) analysis = CheckOperator(run);
   options = CheckOptions(run);
-  path    = CheckSnapshotPath(run);
+  path    = run->damaged ? PETSC_SUCCESS : CheckSnapshotPath(run); /* what is there would be put aside */
   if (!run->error && !model && !analysis) beginning = KalRunCheckBeginning(run);
   PetscCall(run->error);
   PetscCall(groups);
@@ -246,6 +247,7 @@ PetscErrorCode KalRunSetUp(KalRun run)
   PetscCall(KalAnalysisCheck(run->analysis, run->observations));
   PetscCall(CheckOperator(run));
   PetscCall(CheckOptions(run));
+  PetscCall(KalRunSetAside(run));
   PetscCall(CheckSnapshotPath(run));
   if (!run->quiet) PetscCall(KalRunHeader(run));
   run->setup = PETSC_TRUE;

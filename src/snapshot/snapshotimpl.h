@@ -117,7 +117,8 @@ PETSC_INTERN void KalH5Checksum(hid_t, const char *, const char *, uint64_t *, c
 typedef struct {
   PetscInt count; /* problems found */
   size_t   bytes, room;
-  char    *text; /* a line each, of the first KAL_PROBLEMS */
+  char    *text;       /* a line each, of the first KAL_PROBLEMS */
+  int      rank, size; /* of those that share the members; rank 0 looks at all else. Size 0: there are no others */
 } KalProblems;
 #define KAL_PROBLEMS 100
 PETSC_INTERN void      KalProblemAdd(KalProblems *, const char *, const char *);

@@ -56,7 +56,13 @@ static void CheckWhole(hid_t dataset, const char *name, hid_t type, const KalBox
   (void)XXH64_freeState(state);
 }
 
-/* The members of a dataset against the checksums in the dataset beside it. */
+/* Whether this rank looks at a member. */
+static PetscBool IsMine(const KalProblems *problems, hsize_t member, hsize_t members)
+{
+  return (PetscBool)(problems->size < 2 || (int)(member * (hsize_t)problems->size / members) == problems->rank);
+}
+
+/* The members of a dataset, or this rank's share of them, against the checksums in the dataset beside it. */
 static void CheckMembers(hid_t file, hid_t dataset, const char *name, hid_t type, const KalBoxes *boxes, void *buffer, KalProblems *problems)
 {
   const size_t     width                   = H5Tget_size(type);
@@ -68,10 +74,11 @@ static void CheckMembers(hid_t file, hid_t dataset, const char *name, hid_t type
   snprintf(path, sizeof path, "%s" KAL_COMPANION, name);
   if (!checksum) KalText(text, "no memory for its checksums");
   else KalH5ReadWhole(file, "this file", path, H5T_STD_U64LE, 1, &size, checksum, text);
-  if (text[0]) KalProblemAdd(problems, name, text);
+  if (text[0] && !problems->rank) KalProblemAdd(problems, name, text);
   for (hsize_t b = 0; b < boxes->count && !text[0]; b++) {
     KalBox box;
     KalBoxesGet(boxes, b, &box);
+    if (!IsMine(problems, box.start[0], boxes->size[0])) continue;
     if (KalH5Move(PETSC_FALSE, dataset, type, H5P_DEFAULT, boxes->ndims, &box, buffer) < 0) {
       KalH5Text(text, "it cannot be read");
       KalProblemAdd(problems, name, text);
@@ -101,9 +108,12 @@ void KalH5CheckDataset(hid_t file, const char *name, KalProblems *problems)
   hsize_t      size[KAL_SNAPSHOT_RANK];
   const int    ndims  = dataset < 0 ? -1 : KalH5Shape(dataset, size);
   void        *buffer = NULL;
+  PetscBool    members;
   KalBoxes     boxes;
 
   snprintf(companion, sizeof companion, "%s" KAL_COMPANION, name);
+  members = (PetscBool)(ndims == 2 && width && H5Aexists(dataset, KAL_CHECKSUM) <= 0 && KalH5Exists(file, companion) > 0);
+  if (problems->rank && !members) goto done;
   if (ndims < 0 || !width) {
     KalH5Text(text, "it is damaged and cannot be opened");
     KalProblemAdd(problems, name, text);
@@ -115,7 +125,7 @@ void KalH5CheckDataset(hid_t file, const char *name, KalProblems *problems)
   if (boxes.count && !buffer) KalProblemAdd(problems, name, "there is no memory to check it");
   else if (H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) != 0) KalProblemAdd(problems, name, "it has text of variable length, which cannot be checked");
   else if (H5Aexists(dataset, KAL_CHECKSUM) > 0) CheckWhole(dataset, name, type, &boxes, buffer, problems);
-  else if (ndims == 2 && KalH5Exists(file, companion) > 0) CheckMembers(file, dataset, name, type, &boxes, buffer, problems);
+  else if (members) CheckMembers(file, dataset, name, type, &boxes, buffer, problems);
   else KalProblemAdd(problems, name, "it has no checksum");
 done:
   (void)H5Eclear2(H5E_DEFAULT);
@@ -176,7 +186,7 @@ static void CheckOne(void *ctx, hid_t object, const char *name)
   KalH5CheckDataset(((Check *)ctx)->file, name, ((Check *)ctx)->problems);
 }
 
-/* A message about the file as a whole. */
+/* The whole file, or what is this rank's of it. */
 static void CheckFile(const char *path, KalProblems *problems)
 {
   char        text[KAL_SNAPSHOT_TEXT] = "";
@@ -184,28 +194,58 @@ static void CheckFile(const char *path, KalProblems *problems)
   Check       check                   = {file, problems};
 
   if (!text[0]) KalH5CheckFormat(file, path, text);
-  if (text[0]) KalProblemAdd(problems, "", text);
-  else {
-    KalH5CheckTail(file, path, text);
+  if (text[0]) {
+    if (!problems->rank) KalProblemAdd(problems, "", text);
+  } else {
+    if (!problems->rank) KalH5CheckTail(file, path, text);
     if (text[0]) KalProblemAdd(problems, "", text);
-    KalH5Walk(file, "", problems, CheckOne, &check);
+    KalH5Walk(file, "", problems->rank ? NULL : problems, CheckOne, &check);
   }
   (void)H5Eclear2(H5E_DEFAULT);
   KalH5Close(file);
-  if (problems->count > KAL_PROBLEMS) {
-    char     line[64];
-    PetscInt count  = problems->count;
-    problems->count = 0; /* room for one line more */
-    snprintf(line, sizeof line, "and %lld problems more", (long long)count - KAL_PROBLEMS);
-    KalProblemAdd(problems, "", line);
-    problems->count = count;
+}
+
+/* Adds the problems that other ranks found to rank 0's. */
+static PetscErrorCode Gather(MPI_Comm comm, KalProblems *problems)
+{
+  int     mine[2] = {(int)problems->count, (int)problems->bytes}, (*all)[2] = NULL;
+  char   *text, *line, *rest = NULL;
+  int64_t count = 0;
+
+  PetscFunctionBeginUser;
+  if (!problems->rank) PetscCall(PetscMalloc1(2 * (size_t)problems->size, (int **)&all));
+  PetscCallMPI(MPI_Gather(mine, 2, MPI_INT, all, 2, MPI_INT, 0, comm));
+  if (problems->rank && mine[1]) PetscCallMPI(MPI_Send(problems->text, mine[1], MPI_CHAR, 0, 0, comm));
+  for (int r = 1; r < problems->size && !problems->rank; r++) {
+    count += all[r][0];
+    if (!all[r][1]) continue;
+    PetscCall(PetscCalloc1((size_t)all[r][1] + 1, &text));
+    PetscCallMPI(MPI_Recv(text, all[r][1], MPI_CHAR, r, 0, comm, MPI_STATUS_IGNORE));
+    for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest), count--) KalProblemAdd(problems, "", line);
+    PetscCall(PetscFree(text));
   }
+  problems->count += (PetscInt)count; /* those that were counted, but no longer written down */
+  PetscCall(PetscFree(all));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The last line, where not all problems have one. */
+static void TellMore(KalProblems *problems)
+{
+  const PetscInt count = problems->count;
+  char           line[64];
+
+  if (count <= KAL_PROBLEMS) return;
+  problems->count = 0; /* room for one line more */
+  snprintf(line, sizeof line, "and %lld problems more", (long long)count - KAL_PROBLEMS);
+  KalProblemAdd(problems, "", line);
+  problems->count = count;
 }
 
 /*@
    KalSnapshotVerify - Compares every checksum of a snapshot with what lies in the file
 
-   Collective on `comm`; rank 0 reads, in blocks of at most 32 MiB
+   Collective on `comm`; each rank reads its share of the members, in blocks of at most 32 MiB, and rank 0 all else
 
    Input Parameters:
 +  comm - the ranks that want to know
@@ -226,7 +266,11 @@ PetscErrorCode KalSnapshotVerify(MPI_Comm comm, const char *path, PetscInt *prob
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  if (!rank) CheckFile(path, &found);
+  PetscCallMPI(MPI_Comm_size(comm, &found.size));
+  found.rank = rank;
+  CheckFile(path, &found);
+  PetscCall(Gather(comm, &found));
+  if (!rank) TellMore(&found);
   sizes[0] = (PetscMPIInt)found.count;
   sizes[1] = (PetscMPIInt)found.bytes;
   PetscCallMPI(MPI_Bcast(sizes, 2, MPI_INT, 0, comm));
