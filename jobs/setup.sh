@@ -2,7 +2,7 @@
 # The environment Kalmia runs in, and the packages it is built with. To be sourced by bash:
 #
 #   . jobs/setup.sh                    exports the environment, once a shell
-#   kal_packages [tests] [data] [plots] [torch]  installs what is missing (Debian, as root or through sudo)
+#   kal_packages [tests] [data] [plots] [torch] [slurm]  installs what is missing (Debian, as root or through sudo)
 #   kal_build TARGET SOURCE BUILD [OPTION...]  configures and builds, quietly unless something fails
 #   kal_cores                          prints how many ranks this machine has cores for
 
@@ -129,6 +129,18 @@ kal_missing() {
     command -v gnuplot >/dev/null || echo gnuplot-nox
     ;;
   esac
+  case $want in *" slurm "*)
+    PATH=$PATH:/usr/sbin:/sbin
+    command -v slurmctld >/dev/null || echo slurmctld
+    command -v slurmd >/dev/null || echo slurmd
+    command -v sbatch >/dev/null || echo slurm-client
+    command -v munged >/dev/null || echo munge
+    if [ $debian = 1 ]; then kal_debian slurm-wlm-basic-plugins || echo slurm-wlm-basic-plugins; fi
+    command -v unshare >/dev/null || echo util-linux
+    command -v ip >/dev/null || echo iproute2
+    command -v ps >/dev/null || echo procps
+    ;;
+  esac
   case $want in *" torch "*)
     if [ $debian = 1 ]; then
       kal_debian python3-numpy || echo python3-numpy
@@ -142,7 +154,7 @@ kal_missing() {
 
 # Installs what is missing; with nothing missing it takes no time and no network.
 kal_packages() {
-  local missing log apt
+  local missing log apt as_root=() policy=/usr/sbin/policy-rc.d
   missing=$(kal_missing "$@" | sort -u | tr '\n' ' ')
   missing=${missing% }
   if [ -z "$missing" ]; then return 0; fi
@@ -151,26 +163,34 @@ kal_packages() {
     echo "setup: there is no apt-get to install them; load your cluster's modules or install them, and try again" >&2
     return 1
   fi
-  apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
   if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null || { [ ! -t 0 ] && ! sudo -n true 2>/dev/null; }; then
       echo "setup: these packages are missing and installing them needs root or sudo:" >&2
       echo "  apt-get update && apt-get install -y --no-install-recommends $missing" >&2
       return 1
     fi
-    apt=(sudo "${apt[@]}")
+    as_root=(sudo)
   fi
+  apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
   echo "setup: installing $missing"
   log=$(mktemp)
+  # Slurm and munge are wanted as programs; nobody asked for their daemons to be started.
+  if [[ " $* " == *" slurm "* ]] && [ ! -e $policy ]; then
+    "${as_root[@]}" sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
+  else
+    policy=
+  fi
   "${apt[@]}" update >"$log" 2>&1 || echo "setup: apt-get update failed; trying with the package lists there are" >&2
   # shellcheck disable=SC2086 # one word a package
   if ! "${apt[@]}" install -y --no-install-recommends $missing >>"$log" 2>&1; then
     tail -n 30 "$log" >&2
     echo "setup: apt-get could not install: $missing" >&2
     rm -f "$log"
+    if [ -n "$policy" ]; then "${as_root[@]}" rm -f $policy; fi
     return 1
   fi
   rm -f "$log"
+  if [ -n "$policy" ]; then "${as_root[@]}" rm -f $policy; fi
   missing=$(kal_missing "$@" | sort -u | tr '\n' ' ')
   if [ -n "$missing" ]; then
     echo "setup: installed, but still not found: $missing" >&2

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Builds and runs every test: the suite, the suite once more under the sanitizers, a strict build with clang
-# and the layout of the sources (the last two where clang and clang-format are there). Installs what is missing.
+# Builds and runs every test: the suite, the batch scripts on a Slurm of virtual nodes, the suite once more under the
+# sanitizers, a strict build with clang and the layout of the sources (the last two where clang and clang-format are there).
+# Installs what is missing.
 #   KALMIA_BUILD  the build folder (default: build in the tree); its neighbours BUILD-sanitize and BUILD-clang
 #                 hold the other builds
-#   KALMIA_PARTS  which parts to run (default: "suite sanitize clang format")
+#   KALMIA_PARTS  which parts to run (default: "suite slurm sanitize clang format")
 # The last line is "N passed, N failed", counted over all parts, with ", N skipped" where there are any.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=jobs/setup.sh
 . "$root/jobs/setup.sh"
 build=${KALMIA_BUILD:-$root/build}
-parts=" ${KALMIA_PARTS:-suite sanitize clang format} "
+parts=" ${KALMIA_PARTS:-suite slurm sanitize clang format} "
 passed=0
 failed=0
 skipped=0
@@ -46,6 +47,26 @@ suite() { # twice as many at once as there are cores: most of a short run is its
   if [ "$code" -ne 0 ] && [ "$failed" -eq "$before" ]; then fail "$part: ctest returned $code"; fi
 }
 
+# Each case of tests/slurm is a case; all are skipped where there is no Slurm and none can be installed.
+slurm() {
+  local line before=$((passed + failed + skipped))
+  echo "== batch scripts on Slurm"
+  if ! kal_packages slurm; then
+    echo "skipped: Slurm cannot be installed here"
+    skipped=$((skipped + 1))
+    return
+  fi
+  while IFS= read -r line; do
+    echo "$line"
+    case $line in
+      'passed: '*) passed=$((passed + 1)) ;;
+      'skipped: '*) skipped=$((skipped + 1)) ;;
+      'failed: '*) fail "${line#failed: }" ;;
+    esac
+  done < <(KALMIA_BUILD=$build bash "$root/tests/slurm/run.sh" 2>&1)
+  if [ $((passed + failed + skipped)) -eq $before ]; then fail "slurm: no case was run"; fi
+}
+
 format() {
   local file wrong=0
   while IFS= read -r file; do
@@ -67,6 +88,10 @@ else
     else
       fail "suite: build"
     fi
+    ;;
+  esac
+  case $parts in *" slurm "*)
+    if kal_build programs "$root" "$build" -DKALMIA_SANITIZE=OFF; then slurm; else fail "slurm: build"; fi
     ;;
   esac
   case $parts in *" sanitize "*)
