@@ -13,7 +13,7 @@ export KALMIA_SOURCE KALMIA_BUILD
 . "$here/cluster.sh"
 export KALMIA_SLURM_MODE=${KALMIA_SLURM_MODE:-$(cluster_choose)}
 echo "virtual nodes in mode $KALMIA_SLURM_MODE"
-if [ $# -eq 0 ]; then set -- limit node signals chain nodes sweep damage; fi # the long ones first
+if [ $# -eq 0 ]; then set -- limit node signals chain nodes scaling sweep damage; fi # the long ones first
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
