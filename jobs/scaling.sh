@@ -15,7 +15,7 @@
 # Where sbatch is found each point is a job, all submitted at once, and the script waits for them; else the points run one after the other
 # here. FOLDER then has scaling.csv (study, nodes, the columns of -run_phases, and the bound of bytes that a rank sends or receives in a
 # cycle), a log for each point, and time, efficiency, phases and bytes as .png and .svg.
-# KALMIA names the program (build/kalmia of this tree, else kalmia), KAL_LAUNCH what starts it in a job in place of srun or mpiexec,
+# KALMIA names the program (build/kalmia of this tree, else kalmia), KALMIA_LAUNCH what starts it in a job in place of srun or mpirun,
 # KAL_POLL the seconds between looks at the queue (2).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -73,16 +73,14 @@ options() { # NAME STUDY RANKS OPTION...
   printf '%q ' -run_monitor_every 0 -run_evaluate_ensemble 0 -run_phases "$folder/$name.phases.csv"
 }
 
-# A job of one point: srun where it has PMIx, else what Open MPI or another MPI brings.
-write_job() { # FILE RANKS COMMAND
+# A job of one point, started as jobs/job.sh has it.
+write_job() { # FILE COMMAND
   cat >"$1" <<JOB
 #!/usr/bin/env bash
-. $(printf %q "$root/jobs/setup.sh")
-if [ -n "\${KAL_LAUNCH:-}" ]; then launch=\$KAL_LAUNCH
-elif srun --mpi=list 2>&1 | grep -q pmix; then launch="srun --mpi=pmix --ntasks=$2"
-else launch="mpiexec -n $2"
-fi
-\$launch $3
+export KALMIA_BIN=$(printf %q "$(dirname "$kalmia")")
+. $(printf %q "$root/jobs/job.sh")
+kal_prepare $(printf %q "$root")
+"\${kal_launch[@]}" $2
 JOB
 }
 
@@ -106,7 +104,7 @@ for study in strong ${weak[0]+weak}; do
       bash -c "mpiexec -n $ranks $command" >"$folder/$name.log" 2>&1 </dev/null || fail "the run on $ranks ranks failed: see $folder/$name.log
 $(tail -n 3 "$folder/$name.log")"
     else
-      write_job "$folder/$name.sbatch" "$ranks" "$command"
+      write_job "$folder/$name.sbatch" "$command"
       # shellcheck disable=SC2086 # options of sbatch, by spaces
       job=$(sbatch --parsable --job-name="kal-$name" --time="$minutes" ${nodes:+--nodes=$nodes} --ntasks="$ranks" --output="$folder/$name.log" $batch "$folder/$name.sbatch") || fail "sbatch refused $name"
       jobs+=("${job%%;*}")

@@ -236,7 +236,10 @@ PetscErrorCode KalRunSolve(KalRun run)
   finished                   = (PetscBool)(run->resumed && run->result && (run->stopped || run->cycle >= run->cycles));
   PetscCall(Cycles(run));
   PetscCall(KalRunProgress(run, PETSC_TRUE));
-  if (run->interrupted) PetscFunctionReturn(PETSC_SUCCESS);
+  if (run->interrupted) {
+    PetscCall(KalRunPhasesWrite(run));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   if (!finished) {
     KalPhasesHold(PETSC_TRUE); /* the scores at the end are of no cycle */
     PetscCall(KalRunResult(run));
