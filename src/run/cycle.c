@@ -236,17 +236,13 @@ PetscErrorCode KalRunSolve(KalRun run)
   finished                   = (PetscBool)(run->resumed && run->result && (run->stopped || run->cycle >= run->cycles));
   PetscCall(Cycles(run));
   PetscCall(KalRunProgress(run, PETSC_TRUE));
-  if (run->interrupted) {
-    PetscCall(KalRunPhasesWrite(run));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  if (!finished) {
+  if (!finished && !run->interrupted) {
     KalPhasesHold(PETSC_TRUE); /* the scores at the end are of no cycle */
     PetscCall(KalRunResult(run));
     KalPhasesHold(PETSC_FALSE);
     if (run->snapshotpath[0]) PetscCall(KalRunWrite(run, PETSC_TRUE));
   }
   PetscCall(KalRunPhasesWrite(run));
-  PetscCall(PetscPrintf(run->comm, "%s\n", run->result));
+  if (!run->interrupted) PetscCall(PetscPrintf(run->comm, "%s\n", run->result));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -87,17 +87,19 @@ launcher=$!
 check "SIGUSR1 from the start: ends with 0" ends 0
 check "SIGUSR1 from the start: to be continued" [ "$(mark run.h5 | cut -d ' ' -f 1)" = continue ]
 
-# The wall-clock limit: 12 s less the 10 that are kept. No snapshot but the first, which is timed.
+# The wall-clock limit: 14 s less the 10 that are kept. No snapshot but the first, which is timed.
 for ranks in 1 3; do
   if sanitized && [ $ranks = 1 ]; then continue; fi
   rm -f wall.h5*
   start=$(date +%s%N)
-  check "-run_walltime on $ranks ranks: ends with 0" go $ranks "${forever[@]}" -snapshot_path wall.h5 -run_walltime 12 -run_monitor_every 0
+  check "-run_walltime on $ranks ranks: ends with 0" go $ranks "${forever[@]}" -snapshot_path wall.h5 -run_walltime 14 -run_monitor_every 0
   took=$((($(date +%s%N) - start) / 1000000))
-  check "-run_walltime on $ranks ranks: in time ($took ms)" [ $took -lt 12000 ]
-  check "-run_walltime on $ranks ranks: it says why" grep -q '^stop: -run_walltime 12 is near' out
+  check "-run_walltime on $ranks ranks: in time ($took ms)" [ $took -lt 14000 ]
+  check "-run_walltime on $ranks ranks: it says why" grep -q '^stop: -run_walltime 14 is near' out
   check "-run_walltime on $ranks ranks: to be continued, after $(cycle wall.h5) cycles" [ "$(mark wall.h5 | cut -d ' ' -f 1)" = continue ]
-  check "-run_walltime on $ranks ranks: the snapshot of the first cycle" [ "$(mark wall.h5.1)" = "continue 1" ]
+  first=wall.h5.1
+  if [ "$(cycle wall.h5)" = 1 ]; then first=wall.h5; fi # on a slow machine there was time for no more
+  check "-run_walltime on $ranks ranks: the snapshot of the first cycle" [ "$(mark $first)" = "continue 1" ]
 done
 continues "-run_walltime" wall.h5 2
 check "the limit is not in the snapshot" [ "$("$inspect" wall.h5 | grep -c -e run_walltime -e snapshot_resume)" = 0 ]
