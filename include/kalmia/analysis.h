@@ -5,9 +5,10 @@
 #include <kalmia/model.h>
 
 typedef const char *KalAnalysisType;
-#define KALANALYSISEKI   "eki"
-#define KALANALYSISETKI  "etki"
-#define KALANALYSISHABER "haber"
+#define KALANALYSISEKI     "eki"
+#define KALANALYSISETKI    "etki"
+#define KALANALYSISHABER   "haber"
+#define KALANALYSISLAYERED "layered"
 /* Filters and smoothers of dynamical systems */
 #define KALANALYSISENKF        "enkf"
 #define KALANALYSISETKF        "etkf"
@@ -38,7 +39,22 @@ typedef struct {
   PetscBool tangent;     /* needs the model's tangent: KalAnalysisSetTangent() */
   PetscBool climatology; /* needs mean and covariance of a free run: KalAnalysisSetClimatology() */
   PetscBool timed;       /* works on observations in time alone */
+  PetscBool untimed;     /* works on a data set alone */
 } KalNeeds;
+
+/*
+  A network's layers, for a method that works on them: KalModelFeatures() and KalModelAdvance() of the model, whose parameters
+  are a member.
+*/
+typedef struct {
+  PetscInt        count;  /* layers, 0: the model has none */
+  const KalLayer *layer;  /* of stages 1 to count; borrowed */
+  PetscInt        inputs; /* numbers of a sample's input */
+  KalPrecision    precision;
+  PetscErrorCode (*features)(void *ctx, PetscInt stage, PetscInt samples, const void *before, void *features);
+  PetscErrorCode (*advance)(void *ctx, const PetscScalar *x, PetscInt from, PetscInt to, PetscInt samples, const void *in, void *out);
+  void *ctx;
+} KalLayers;
 
 /*
   What a method asks for: points to be forecast, in place, from one time to another, and what they predict there. Times
@@ -130,6 +146,7 @@ PETSC_EXTERN PetscErrorCode KalAnalysisSetDomain(KalAnalysis, const KalDomain *,
 /* Takes departures (n x columns) from the trajectory that starts at x from one model time to another, in place. */
 typedef PetscErrorCode (*KalTangent)(void *ctx, PetscReal from, PetscReal to, const PetscScalar *x, PetscInt columns, PetscScalar *dx);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetTangent(KalAnalysis, KalTangent, void *);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetLayers(KalAnalysis, const KalLayers *);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetClimatology(KalAnalysis, const PetscReal *, const PetscReal *);
 PETSC_EXTERN PetscErrorCode KalAnalysisGetFiltered(KalAnalysis, KalEnsemble *);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetMean(KalAnalysis, PetscScalar *);

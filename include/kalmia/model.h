@@ -15,6 +15,16 @@ typedef const char *KalModelType;
 #define KALMODELCOMMAND             "command" /* an external command, run once a member */
 
 /*
+  A layer of a network: the states of stage l are z = W f + b, for each of `rows` rows f of features (one, or the positions of a
+  convolution), which follow from the states of stage l - 1. A state of stage l has rows x units numbers, a row contiguous; that of
+  stage 0 is a sample's input, that of the last stage its prediction.
+*/
+typedef struct {
+  PetscInt   features, units, rows;
+  PetscInt64 offset; /* in the parameters: the features' weights of unit after unit, then the units' biases */
+} KalLayer;
+
+/*
   What a model provides. A stage is a time of a dynamical model or a layer of a network; a network's
   weights are a state whose forecast is the identity, so its `propagate` is NULL and `observe` is its
   forward pass. A dynamical model has a time step (KalModelSetStep()) and mostly no `observe`: what is observed
@@ -40,8 +50,10 @@ typedef struct {
   PetscErrorCode (*domain)(KalModel, KalDomain *);
   PetscErrorCode (*tangent)(KalModel, PetscReal from, PetscReal to, const PetscScalar *, PetscInt columns, PetscScalar *); /* n x columns departures, in place */
   PetscErrorCode (*adjoint)(KalModel, const KalColumns *, const KalBatch *, PetscScalar **, PetscScalar **);
-  PetscErrorCode (*layout)(KalModel, size_t, char *);                /* what must agree for a restart, as text */
-  PetscErrorCode (*memory)(KalModel, PetscInt samples, PetscReal *); /* bytes of work space a rank takes */
+  PetscErrorCode (*layer)(KalModel, PetscInt stage, KalLayer *);                                              /* of stage 1 and on */
+  PetscErrorCode (*features)(KalModel, PetscInt stage, PetscInt samples, const void *before, void *features); /* of a stage from the states before it */
+  PetscErrorCode (*layout)(KalModel, size_t, char *);                                                         /* what must agree for a restart, as text */
+  PetscErrorCode (*memory)(KalModel, PetscInt samples, PetscReal *);                                          /* bytes of work space a rank takes */
   PetscErrorCode (*view)(KalModel, PetscViewer);
   PetscErrorCode (*destroy)(KalModel);
 } KalModelOps;
@@ -81,6 +93,10 @@ PETSC_EXTERN PetscErrorCode KalModelObserve(KalModel, const KalColumns *, PetscR
 PETSC_EXTERN PetscErrorCode KalModelLocate(KalModel, PetscInt, const PetscInt *, PetscReal *, PetscInt *);
 PETSC_EXTERN PetscErrorCode KalModelGetDomain(KalModel, KalDomain *);
 PETSC_EXTERN PetscErrorCode KalModelTangent(KalModel, PetscReal, PetscReal, const PetscScalar *, PetscInt, PetscScalar *);
+/* Networks, layer by layer; states are of the model's precision, a sample contiguous. */
+PETSC_EXTERN PetscErrorCode KalModelGetLayer(KalModel, PetscInt, KalLayer *);
+PETSC_EXTERN PetscErrorCode KalModelFeatures(KalModel, PetscInt, PetscInt, const void *, void *);
+PETSC_EXTERN PetscErrorCode KalModelAdvance(KalModel, const PetscScalar *, PetscInt, PetscInt, PetscInt, const void *, void *);
 PETSC_EXTERN PetscErrorCode KalModelGetLayout(KalModel, size_t, char *);
 PETSC_EXTERN PetscErrorCode KalModelGetMemory(KalModel, PetscInt, PetscReal *);
 

@@ -139,6 +139,7 @@ PETSC_EXTERN PetscErrorCode KalLinearApply(const KalLinear *, const PetscScalar 
 PETSC_EXTERN PetscErrorCode KalObservationsNext(KalObservations, PetscInt, KalBatch *);
 PETSC_EXTERN PetscErrorCode KalObservationsGetBlock(KalObservations, KalDataSet, PetscInt, PetscInt, KalBatch *);
 PETSC_EXTERN PetscErrorCode KalObservationsWhiten(KalObservations, const KalBatch *, KalWhitening *);
+PETSC_EXTERN PetscErrorCode KalObservationsLinearize(KalObservations, const KalBatch *, PetscInt, PetscInt, const PetscScalar *, PetscScalar *, PetscScalar *, PetscScalar *, PetscReal *);
 PETSC_EXTERN PetscErrorCode KalObservationsLosses(KalObservations, const KalBatch *, const KalRows *, PetscReal *);
 PETSC_EXTERN PetscErrorCode KalObservationsAverage(KalObservations, const KalRows *, PetscInt, const KalStatus *, PetscScalar *, PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalObservationsScore(KalObservations, const KalBatch *, PetscInt, PetscInt, const PetscScalar *, PetscReal *);

@@ -106,6 +106,7 @@ typedef enum {
   KAL_DRAW_ERROR        = 11, /* errors of a twin experiment's observations */
   KAL_DRAW_NOISE        = 12, /* model noise of the members */
   KAL_DRAW_ROTATION     = 13,
+  KAL_DRAW_LAYER        = 14, /* perturbations of a network's layers */
 } KalDrawPurpose;
 typedef struct {
   PetscInt       seed;

@@ -13,6 +13,7 @@ static const struct {
     {KALANALYSISEKI,         KalAnalysisCreate_EKI        },
     {KALANALYSISETKI,        KalAnalysisCreate_ETKI       },
     {KALANALYSISHABER,       KalAnalysisCreate_Haber      },
+    {KALANALYSISLAYERED,     KalAnalysisCreate_Layered    },
     {KALANALYSISENKF,        KalAnalysisCreate_EnKF       },
     {KALANALYSISETKF,        KalAnalysisCreate_ETKF       },
     {KALANALYSISESTKF,       KalAnalysisCreate_ESTKF      },
@@ -247,6 +248,22 @@ PetscErrorCode KalAnalysisSetDomain(KalAnalysis analysis, const KalDomain *domai
   analysis->domain    = *domain;
   analysis->locate    = locate;
   analysis->locatectx = ctx;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisSetLayers - Gives the layers of the network whose parameters the members are, before KalAnalysisSetUp()
+
+   Logically Collective
+
+   Input Parameters:
++  analysis - the analysis
+-  layers - sizes, and how states go through them; what it points to is borrowed
+@*/
+PetscErrorCode KalAnalysisSetLayers(KalAnalysis analysis, const KalLayers *layers)
+{
+  PetscFunctionBeginUser;
+  analysis->layers = *layers;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

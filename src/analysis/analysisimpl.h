@@ -74,6 +74,7 @@ struct _p_KalAnalysis {
   const PetscReal  *climatemean, *climatecovariance; /* n and n x n; borrowed */
   KalTangent        tangent;
   void             *tangentctx;
+  KalLayers         layers;
   KalNeeds          needs;
   KalAnalysisReport report;
 
@@ -146,6 +147,7 @@ PETSC_INTERN PetscErrorCode KalAnalysisCreate_OI(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_3DVar(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_ExtKF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_Haber(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_Layered(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_EnKF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_ETKF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_ESTKF(KalAnalysis);

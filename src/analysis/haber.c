@@ -1,12 +1,6 @@
 /* The modified ensemble Kalman filter of Haber, Lucka and Ruthotto: fresh perturbations about one mean. */
 #include "analysisimpl.h"
-
-typedef enum {
-  KAL_SCHEDULE_CONSTANT,
-  KAL_SCHEDULE_COSINE,
-  KAL_SCHEDULE_GEOMETRIC,
-} KalSchedule;
-static const char *const Schedules[] = {"constant", "cosine", "geometric", "KalSchedule", "KAL_SCHEDULE_", NULL};
+#include "schedule.h"
 
 #define KAL_MOST_STEPS 32
 
@@ -35,26 +29,16 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
   PetscFunctionBeginUser;
   PetscCall(PetscOptionsReal("-haber_damping", "Damping, times the mean eigenvalue of Q'Q", NULL, haber->damping, &haber->damping, NULL));
   PetscCall(PetscOptionsReal("-haber_step", "Step length", NULL, haber->step, &haber->step, NULL));
-  PetscCall(PetscOptionsEnum("-haber_step_schedule", "How the step falls to its final value", NULL, Schedules, step, &step, NULL));
+  PetscCall(PetscOptionsEnum("-haber_step_schedule", "How the step falls to its final value", NULL, KalSchedules, step, &step, NULL));
   PetscCall(PetscOptionsReal("-haber_step_final", "Final step of a schedule", NULL, haber->stepfinal, &haber->stepfinal, NULL));
   PetscCall(PetscOptionsRangeInt("-haber_line_search", "Halvings of the step that are tried at once (0: no line search)", NULL, haber->linesearch, &haber->linesearch, NULL, 0, KAL_MOST_STEPS));
   PetscCall(PetscOptionsReal("-haber_momentum", "Factor of the velocity kept from one cycle to the next", NULL, haber->momentum, &haber->momentum, NULL));
   PetscCall(PetscOptionsReal("-haber_spread", "Standard deviation of the perturbations, times the prior's", NULL, haber->spread, &haber->spread, NULL));
-  PetscCall(PetscOptionsEnum("-haber_spread_schedule", "How the spread falls to its final value", NULL, Schedules, spread, &spread, NULL));
+  PetscCall(PetscOptionsEnum("-haber_spread_schedule", "How the spread falls to its final value", NULL, KalSchedules, spread, &spread, NULL));
   PetscCall(PetscOptionsReal("-haber_spread_final", "Final spread of a schedule", NULL, haber->spreadfinal, &haber->spreadfinal, NULL));
   PetscCall(PetscOptionsBool("-haber_antithetic", "Perturbations in mirrored pairs", NULL, haber->antithetic, &haber->antithetic, NULL));
   haber->stepschedule   = (KalSchedule)step;
   haber->spreadschedule = (KalSchedule)spread;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode CheckSchedule(KalAnalysis analysis, const char *what, KalSchedule schedule, PetscReal end)
-{
-  PetscFunctionBeginUser;
-  if (schedule == KAL_SCHEDULE_CONSTANT) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCheck(analysis->horizon > 0, analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_%s_schedule %s needs -analysis_schedule_cycles, the cycles it runs over: a restart that goes on for more cycles must not change it", what, Schedules[schedule]);
-  PetscCheck(end >= 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_%s_final %g: must not be negative", what, (double)end);
-  PetscCheck(schedule != KAL_SCHEDULE_GEOMETRIC || end > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_%s_final %g: a geometric schedule needs a positive final value", what, (double)end);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -67,8 +51,8 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCheck(haber->step > 0.0 && !PetscIsInfOrNanReal(haber->step), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_step %g: must be positive and finite", (double)haber->step);
   PetscCheck(haber->spread > 0.0 && !PetscIsInfOrNanReal(haber->spread), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_spread %g: must be positive and finite", (double)haber->spread);
   PetscCheck(haber->momentum >= 0.0 && haber->momentum < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_momentum %g: must be at least 0 and less than 1", (double)haber->momentum);
-  PetscCall(CheckSchedule(analysis, "step", haber->stepschedule, haber->stepfinal));
-  PetscCall(CheckSchedule(analysis, "spread", haber->spreadschedule, haber->spreadfinal));
+  PetscCall(KalScheduleCheck(analysis, "haber_step", haber->stepschedule, haber->stepfinal));
+  PetscCall(KalScheduleCheck(analysis, "haber_spread", haber->spreadschedule, haber->spreadfinal));
   PetscCheck(!analysis->horizon || haber->stepschedule != KAL_SCHEDULE_CONSTANT || haber->spreadschedule != KAL_SCHEDULE_CONSTANT, analysis->comm, PETSC_ERR_ARG_INCOMP, "-analysis_schedule_cycles %" PetscInt_FMT ": nothing runs over them; choose a -haber_step_schedule or -haber_spread_schedule, or leave the option out", analysis->horizon);
   PetscCheck(haber->spreadfinal > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_spread_final %g: must be positive, perturbations without spread change no prediction", (double)haber->spreadfinal);
   analysis->needs.least     = 2;
@@ -80,20 +64,11 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscReal Scheduled(const KalAnalysis analysis, KalSchedule schedule, PetscReal start, PetscReal end, PetscInt cycle)
-{
-  const PetscReal t = schedule == KAL_SCHEDULE_CONSTANT ? 0.0 : PetscMin(1.0, (PetscReal)cycle / analysis->horizon);
-
-  if (schedule == KAL_SCHEDULE_COSINE) return end + (start - end) * 0.5 * (1.0 + PetscCosReal(PETSC_PI * t));
-  if (schedule == KAL_SCHEDULE_GEOMETRIC) return start * PetscPowReal(end / start, t);
-  return start;
-}
-
 static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
 {
   KalHaber       *haber  = (KalHaber *)analysis->data;
   const KalKey    key    = {analysis->seed, KAL_DRAW_PERTURBATION, cycle, 0};
-  const PetscReal spread = Scheduled(analysis, haber->spreadschedule, haber->spread, haber->spreadfinal, cycle);
+  const PetscReal spread = KalScheduled(analysis, haber->spreadschedule, haber->spread, haber->spreadfinal, cycle);
 
   PetscFunctionBeginUser;
   PetscCheck(analysis->mean && analysis->prior, analysis->comm, PETSC_ERR_ORDER, "haber needs a mean and the prior's spread: call KalAnalysisSetMean() and KalAnalysisSetPrior()");
@@ -136,7 +111,7 @@ static PetscErrorCode Coefficients(KalAnalysis analysis, const KalTold *told, co
 static PetscErrorCode TellPerturbed(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
 {
   KalHaber       *haber = (KalHaber *)analysis->data;
-  const PetscReal step  = Scheduled(analysis, haber->stepschedule, haber->step, haber->stepfinal, haber->cycle);
+  const PetscReal step  = KalScheduled(analysis, haber->stepschedule, haber->step, haber->stepfinal, haber->cycle);
   KalInnovation   in;
   PetscReal      *c;
   PetscInt        i, k;
@@ -243,7 +218,7 @@ static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
   const KalHaber *haber = (const KalHaber *)analysis->data;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscViewerASCIIPrintf(viewer, "  damping %g tr/N, step %g (%s), momentum %g, spread %g (%s)%s", (double)haber->damping, (double)haber->step, Schedules[haber->stepschedule], (double)haber->momentum, (double)haber->spread, Schedules[haber->spreadschedule], haber->antithetic ? ", antithetic" : ""));
+  PetscCall(PetscViewerASCIIPrintf(viewer, "  damping %g tr/N, step %g (%s), momentum %g, spread %g (%s)%s", (double)haber->damping, (double)haber->step, KalSchedules[haber->stepschedule], (double)haber->momentum, (double)haber->spread, KalSchedules[haber->spreadschedule], haber->antithetic ? ", antithetic" : ""));
   if (haber->linesearch) PetscCall(PetscViewerASCIIPrintf(viewer, ", line search over %" PetscInt_FMT " halvings", haber->linesearch));
   PetscCall(PetscViewerASCIIPrintf(viewer, "\n"));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const KalActivations[] = {"relu", "tanh", "sigmoid", "heaviside", "linear", "KalActivation", "KAL_", NULL};
-
 /* "784,100,10" */
 static PetscErrorCode WidthsText(const KalMLP *mlp, size_t size, char *text)
 {
@@ -93,7 +91,8 @@ static PetscErrorCode KalModelSetFromOptions_MLP(KalModel model, KalOptionItems 
   PetscFunctionBeginUser;
   PetscOptionsHeadBegin(PetscOptionsObject, "Model mlp: a fully connected network");
   PetscCall(LayersFromOptions(model, PetscOptionsObject));
-  PetscCall(PetscOptionsEnum("-mlp_activation", "of the hidden layers; the outputs are linear", "KALMODELMLP", KalActivations, (PetscEnum)mlp->activation, (PetscEnum *)&mlp->activation, NULL));
+  PetscCall(PetscOptionsEnum("-mlp_activation", "of the hidden layers; the outputs are linear", "KALMODELMLP", KalActivations, (PetscEnum)mlp->activation.type, (PetscEnum *)&mlp->activation.type, NULL));
+  PetscCall(PetscOptionsRangeInt("-mlp_activation_levels", "levels of the activation steps", "KALMODELMLP", mlp->activation.levels, &mlp->activation.levels, NULL, 2, 65536));
   PetscCall(PriorFromOptions(model, PetscOptionsObject));
   PetscOptionsHeadEnd();
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -206,14 +205,39 @@ static PetscErrorCode KalModelSpread_MLP(KalModel model, PetscReal *spread)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode KalModelLayer_MLP(KalModel model, PetscInt stage, KalLayer *layer)
+{
+  const KalMLP *mlp = (const KalMLP *)model->data;
+
+  PetscFunctionBeginUser;
+  *layer = (KalLayer){.features = mlp->width[stage - 1], .units = mlp->width[stage], .rows = 1, .offset = mlp->offset[stage - 1]};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The activated units of the layer before, or the inputs. */
+static PetscErrorCode KalModelFeatures_MLP(KalModel model, PetscInt stage, PetscInt samples, const void *before, void *features)
+{
+  const KalMLP     *mlp    = (const KalMLP *)model->data;
+  const PetscInt    count  = samples * mlp->width[stage - 1];
+  const PetscScalar none   = 0.0;
+  const PetscBool   single = model->precision == KAL_SINGLE ? PETSC_TRUE : PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMemcpy(features, before, (size_t)count * (single ? sizeof(float) : sizeof(double))));
+  if (stage > 1 && single) KalActivateSingle(&mlp->activation, 1, count, &none, (float *)features);
+  if (stage > 1 && !single) KalActivateDouble(&mlp->activation, 1, count, &none, (double *)features);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode KalModelLayout_MLP(KalModel model, size_t size, char *text)
 {
   const KalMLP *mlp = (const KalMLP *)model->data;
-  char          widths[16 * (KAL_MLP_LAYERS + 1)];
+  char          widths[16 * (KAL_MLP_LAYERS + 1)], activation[64];
 
   PetscFunctionBeginUser;
   PetscCall(WidthsText(mlp, sizeof widths, widths));
-  PetscCall(PetscSNPrintf(text, size, "mlp %s %s", widths, KalActivations[mlp->activation]));
+  PetscCall(KalActivationText(&mlp->activation, sizeof activation, activation));
+  PetscCall(PetscSNPrintf(text, size, "mlp %s %s", widths, activation));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -229,11 +253,12 @@ static PetscErrorCode KalModelMemory_MLP(KalModel model, PetscInt samples, Petsc
 static PetscErrorCode KalModelView_MLP(KalModel model, PetscViewer viewer)
 {
   const KalMLP *mlp = (const KalMLP *)model->data;
-  char          widths[16 * (KAL_MLP_LAYERS + 1)];
+  char          widths[16 * (KAL_MLP_LAYERS + 1)], activation[64];
 
   PetscFunctionBeginUser;
   PetscCall(WidthsText(mlp, sizeof widths, widths));
-  PetscCall(PetscViewerASCIIPrintf(viewer, "layers %s, hidden layers %s\n", widths, KalActivations[mlp->activation]));
+  PetscCall(KalActivationText(&mlp->activation, sizeof activation, activation));
+  PetscCall(PetscViewerASCIIPrintf(viewer, "layers %s, hidden layers %s\n", widths, activation));
   PetscCall(PetscViewerASCIIPrintf(viewer, "prior sd of the weights"));
   PetscCall(PetscViewerASCIIUseTabs(viewer, PETSC_FALSE));
   for (PetscInt l = 0; l < mlp->layers; l++) PetscCall(PetscViewerASCIIPrintf(viewer, " %.4g", (double)mlp->sd[l]));
@@ -259,7 +284,8 @@ static PetscErrorCode KalModelDestroy_MLP(KalModel model)
 
    Options Database Keys:
 +  -mlp_layers - widths: inputs, hidden layers, outputs, for instance 784,100,10; needed
-.  -mlp_activation <relu> - relu, tanh, sigmoid, heaviside or linear, of the hidden layers; the outputs are linear
+.  -mlp_activation <relu> - relu, tanh, sigmoid, heaviside, linear, sign or steps, of the hidden layers; the outputs are linear
+.  -mlp_activation_levels <4> - levels of steps
 .  -mlp_prior_scale <he> - sd of the weights of every layer: he is sqrt(2/fan_in), xavier sqrt(2/(fan_in + fan_out)),
                            lecun 1/sqrt(fan_in), a number is itself
 .  -mlp_prior_scales <...> - the same, one entry a layer, for instance he,0.05
@@ -272,7 +298,8 @@ static PetscErrorCode KalModelDestroy_MLP(KalModel model)
    Entry i of a member is made of draw i of its key: x_i = sd_i z_i, or sd_i (c_i + spread z_i) about the
    network c. KalModelSpread() gives sd_i.
 
-   heaviside(z) is 1 for z > 0 and 0 for z <= 0; a NaN stays NaN in every activation.
+   heaviside(z) is 1 for z > 0 and 0 for z <= 0, sign(z) is 1 and -1 there; steps is the hard sigmoid (z + 1)/2, kept between
+   0 and 1, rounded to multiples of 1/(levels - 1), so that 2 levels are heaviside's; a NaN stays NaN in every activation.
 
    Each number of the forward pass is one chain of multiply-adds, whatever the columns and samples are that
    are given with it, so that a member's predictions have the same bits on any rank. Single precision converts the weights; predictions are handed back in double.
@@ -286,7 +313,7 @@ PetscErrorCode KalModelCreate_MLP(KalModel model)
 
   PetscFunctionBeginUser;
   PetscCall(PetscNew(&mlp));
-  mlp->activation = KAL_RELU;
+  mlp->activation = (KalActivation){KAL_RELU, 4};
   mlp->scales     = 1;
   mlp->bias_scale = 0.1;
   mlp->center     = PETSC_TRUE;
@@ -299,6 +326,8 @@ PetscErrorCode KalModelCreate_MLP(KalModel model)
   model->ops.initial        = KalModelInitial_MLP;
   model->ops.spread         = KalModelSpread_MLP;
   model->ops.observe        = KalModelObserve_MLP;
+  model->ops.layer          = KalModelLayer_MLP;
+  model->ops.features       = KalModelFeatures_MLP;
   model->ops.layout         = KalModelLayout_MLP;
   model->ops.memory         = KalModelMemory_MLP;
   model->ops.view           = KalModelView_MLP;

@@ -1,42 +1,7 @@
 /*
   The forward pass in one precision. Included by mlp_forward.c once a precision, with REAL, NAME(x),
-  PRODUCT, HEIGHT, PACKSAMPLES, PACKUNITS, TANH and SIGMOID defined; undefines them.
+  PRODUCT, HEIGHT, PACKSAMPLES, PACKUNITS and ACTIVATE defined; undefines them.
 */
-
-/* z = activation(z + bias) on a unit's samples. NaN stays NaN. */
-static inline void NAME(Unit)(KalActivation activation, PetscInt n, REAL bias, REAL *z)
-{
-  switch (activation) {
-  case KAL_RELU:
-    for (PetscInt i = 0; i < n; i++) {
-      const REAL v = z[i] + bias;
-      z[i]         = v < 0 ? 0 : v;
-    }
-    break;
-  case KAL_TANH:
-    for (PetscInt i = 0; i < n; i++) z[i] = TANH(z[i] + bias);
-    break;
-  case KAL_SIGMOID:
-    for (PetscInt i = 0; i < n; i++) z[i] = SIGMOID(z[i] + bias);
-    break;
-  case KAL_HEAVISIDE:
-    for (PetscInt i = 0; i < n; i++) {
-      const REAL v = z[i] + bias, step = v <= 0 ? 0 : v;
-      z[i] = v > 0 ? 1 : step;
-    }
-    break;
-  case KAL_LINEAR:
-    for (PetscInt i = 0; i < n; i++) z[i] += bias;
-    break;
-  }
-}
-
-/* Some units of a panel of samples. */
-KAL_WIDER static void NAME(Activate)(KalActivation activation, PetscInt units, PetscInt n, const PetscScalar *bias, REAL *z)
-{
-  for (PetscInt u = 0; u < units; u++) NAME(Unit)
-  (activation, n, (REAL)bias[u], z + (PetscInt64)u * n);
-}
 
 /* Columns of numbers in panels of `size` columns; those beyond the last are zeros. */
 static void NAME(PackSamples)(const KalPanels *kernels, PetscInt samples, PetscInt numbers, const REAL *x, REAL *packed)
@@ -84,8 +49,7 @@ static void NAME(Layer)(const KalMLP *mlp, PetscInt l, const KalPanels *kernels,
       REAL *tile = out + p * panelout + (PetscInt64)u * height;
 
       kernel->PRODUCT(numbers, in + p * panelin, weights + (PetscInt64)u * numbers, kernel->width, PETSC_FALSE, tile, (size_t)height);
-      if (l + 1 < mlp->layers) NAME(Activate)
-      (mlp->activation, taken, height, bias + u, tile);
+      if (l + 1 < mlp->layers) ACTIVATE(&mlp->activation, taken, height, bias + u, tile);
     }
   }
 }
@@ -131,5 +95,4 @@ static void NAME(Forward)(KalMLP *mlp, const KalColumns *columns, const KalBatch
 #undef HEIGHT
 #undef PACKSAMPLES
 #undef PACKUNITS
-#undef TANH
-#undef SIGMOID
+#undef ACTIVATE

@@ -2,18 +2,11 @@
 #ifndef KALMIA_MLPIMPL_H
 #define KALMIA_MLPIMPL_H
 
+#include <models/activation.h>
 #include <models/modelimpl.h>
 
 #define KAL_MLP_LAYERS        64  /* most layers of weights */
 #define KAL_MLP_BLOCK_SAMPLES 512 /* samples whose inputs are packed together: they stay in the second-level cache */
-
-typedef enum {
-  KAL_RELU,
-  KAL_TANH,
-  KAL_SIGMOID,
-  KAL_HEAVISIDE,
-  KAL_LINEAR,
-} KalActivation;
 
 typedef struct {
   PetscInt      layers;                     /* of weights, at least 1 */
@@ -30,8 +23,6 @@ typedef struct {
   PetscInt64    packed; /* stamp of the batch whose inputs lie packed in the work space, or 0 */
   void         *work;
 } KalMLP;
-
-PETSC_EXTERN const char *const KalActivations[];
 
 /* Numbers of work space that a forward pass over batches of so many samples takes. */
 PETSC_INTERN PetscInt64     KalMLPWork_Private(const KalMLP *, KalPrecision, PetscInt samples);

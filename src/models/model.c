@@ -511,6 +511,7 @@ PetscErrorCode KalModelDestroy(KalModel *model)
   PetscFunctionBeginUser;
   if (!model || !*model) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(DestroyType(*model));
+  PetscCall(PetscFree((*model)->layerwork));
   PetscCall(PetscCommDestroy(&(*model)->comm));
   PetscCall(PetscFree(*model));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -13,13 +13,15 @@ struct _p_KalModel {
   char         type[KAL_MODEL_NAME]; /* empty: not set yet */
   void        *data;                 /* of the type */
   KalPrecision precision;
-  PetscInt     size;    /* numbers of a state, 0: not known yet */
-  PetscInt     inputs;  /* numbers of a sample's input, 0: unknown */
-  PetscInt     outputs; /* numbers of a sample's prediction, 0: unknown */
-  PetscInt     stages;  /* layers or times */
-  PetscReal    step;    /* model time of one time step, 0: no dynamical model */
-  KalKey       key;     /* of model noise: seed, purpose and cycle; the member is the column's */
-  PetscBool    ready;   /* SetUp was called */
+  PetscInt     size;      /* numbers of a state, 0: not known yet */
+  PetscInt     inputs;    /* numbers of a sample's input, 0: unknown */
+  PetscInt     outputs;   /* numbers of a sample's prediction, 0: unknown */
+  PetscInt     stages;    /* layers or times */
+  PetscReal    step;      /* model time of one time step, 0: no dynamical model */
+  KalKey       key;       /* of model noise: seed, purpose and cycle; the member is the column's */
+  PetscBool    ready;     /* SetUp was called */
+  void        *layerwork; /* of KalModelAdvance() */
+  size_t       layerbytes;
 };
 
 PETSC_INTERN PetscErrorCode KalModelCreate_MLP(KalModel);

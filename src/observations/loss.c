@@ -298,6 +298,57 @@ PetscErrorCode KalObservationsWhiten(KalObservations obs, const KalBatch *batch,
 }
 
 /*@
+   KalObservationsLinearize - Gradient and Gauss-Newton weight of the loss at some predictions, in the space of outputs
+
+   Not Collective
+
+   Input Parameters:
++  obs - the observations, set up, of a data set
+.  batch - the samples that were predicted
+.  first - first sample of the batch, from 0
+.  samples - how many
+-  g - outputs x samples predictions, a sample contiguous
+
+   Output Parameters:
++  r - outputs x samples: derivative of a sample's loss by its predictions
+.  d - outputs x samples, with
+-  v - outputs x samples: the weight of a sample is diag(d) - v v'; may be NULL, then d is not made either
+.  loss - of each sample
+
+   Notes:
+   Cross-entropy, whatever -observations_output says: r = p - y, d = v = p with p = softmax(g). Squared loss:
+   r = (g - y)/gamma, d = 1/gamma, v = 0.
+@*/
+PetscErrorCode KalObservationsLinearize(KalObservations obs, const KalBatch *batch, PetscInt first, PetscInt samples, const PetscScalar *g, PetscScalar *r, PetscScalar *d, PetscScalar *v, PetscReal *loss)
+{
+  const PetscInt           c = batch->outputs, rows = samples * c;
+  const PetscScalar *const target = batch->target + (size_t)first * (size_t)c;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsCheckSetUp(obs, "KalObservationsLinearize"));
+  PetscCall(CheckBatch(obs, batch));
+  PetscCheck(!batch->timed && first >= 0 && samples >= 0 && first <= batch->samples - samples, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " samples from sample %" PetscInt_FMT " on are to be linearized about; the batch has %" PetscInt_FMT " of a data set", samples, first, batch->samples);
+  if (obs->loss == KAL_LOSS_CROSS_ENTROPY) {
+    for (PetscInt s = 0; s < samples; s++) loss[s] = CrossEntropy(c, g + (size_t)s * (size_t)c, batch->label[first + s]);
+    SoftmaxColumn(rows, c, g, r);
+    if (v) PetscCall(PetscArraycpy(d, r, rows));
+    if (v) PetscCall(PetscArraycpy(v, r, rows));
+    for (PetscInt i = 0; i < rows; i++) r[i] -= target[i];
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  for (PetscInt s = 0; s < samples; s++) {
+    loss[s] = 0.0;
+    for (PetscInt i = s * c; i < (s + 1) * c; i++) {
+      r[i] = (g[i] - target[i]) / obs->gamma;
+      loss[s] += 0.5 * r[i] * (g[i] - target[i]);
+      if (v) d[i] = 1.0 / obs->gamma;
+      if (v) v[i] = 0.0;
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
    KalObservationsLosses - Adds up the loss of each column of a block of predictions
 
    Not Collective

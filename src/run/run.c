@@ -380,6 +380,7 @@ PetscErrorCode KalRunDestroy(KalRun *run)
   for (i = 0; i < KAL_HISTORY_COLUMNS; i++) PetscCall(PetscFree(r->history[i]));
   PetscCall(PetscFree(r->mean));
   PetscCall(PetscFree(r->prior));
+  PetscCall(PetscFree(r->layer));
   PetscCall(PetscFree(r->status));
   PetscCall(PetscFree(r->laststatus));
   PetscCall(PetscFree(r->result));

@@ -118,6 +118,7 @@ struct _p_KalRun {
   const PetscScalar **column;
   PetscReal          *climatemean, *climatecovariance; /* of a free run, where the method needs them */
   PetscInt            climate;                         /* cycles of that run */
+  KalLayer           *layer;                           /* of a network, stage by stage from 1; NULL where the model has none */
   /* where it stands */
   PetscInt   cycle; /* cycles done */
   PetscInt   begun; /* cycles done before this process */
@@ -154,6 +155,7 @@ PETSC_INTERN PetscErrorCode KalRunTime(KalRun, PetscInt offset, PetscReal *time)
 PETSC_INTERN PetscErrorCode KalRunTellDomain(KalRun);
 PETSC_INTERN PetscErrorCode KalRunTellTangent(KalRun);
 PETSC_INTERN PetscErrorCode KalRunClimatologyOptions(KalRun);
+PETSC_INTERN PetscErrorCode KalRunTellLayers(KalRun);
 PETSC_INTERN PetscErrorCode KalRunClimatology(KalRun);
 PETSC_INTERN PetscErrorCode KalRunDiagnose(KalRun, KalEnsemble, const KalStatus *, KalDiagnosis *);
 PETSC_INTERN PetscErrorCode KalRunCountRanks(KalRun, PetscReal time);

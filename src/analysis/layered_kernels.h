@@ -1,0 +1,239 @@
+/*
+  Perturbed states, regression and moments in one precision. Included by layered_kernels.c once a precision, with REAL, NAME(x),
+  PRODUCT, HEIGHT and DRAW defined; undefines them.
+*/
+
+KAL_WIDER static void NAME(Signs)(PetscInt count, const unsigned int *bits, REAL *restrict xi)
+{
+  for (PetscInt i = 0; i < count; i++) xi[i] = (REAL)(1 - 2 * (int)((bits[i / 32] >> (i % 32)) & 1));
+}
+
+/* zp_j = z + spread xi_j, mirrored ones behind theirs. */
+KAL_WIDER static void NAME(Perturb)(PetscInt width, PetscInt draws, PetscBool mirrored, REAL spread, const REAL *z, const REAL *restrict xi, REAL *restrict zp)
+{
+  for (PetscInt j = 0; j < draws; j++, xi += width) {
+    for (PetscInt u = 0; u < width; u++) zp[u] = z[u] + spread * xi[u];
+    zp += width;
+    if (!mirrored) continue;
+    for (PetscInt u = 0; u < width; u++) zp[u] = z[u] - spread * xi[u];
+    zp += width;
+  }
+}
+
+/* delta = sum_j c_j xi_j */
+KAL_WIDER static void NAME(Combine)(PetscInt width, PetscInt draws, const PetscReal *c, const REAL *restrict xi, REAL *restrict delta)
+{
+  for (PetscInt u = 0; u < width; u++) delta[u] = 0;
+  for (PetscInt j = 0; j < draws; j++, xi += width) {
+    const REAL cj = (REAL)c[j];
+
+    for (PetscInt u = 0; u < width; u++) delta[u] += cj * xi[u];
+  }
+}
+
+/* Anomalies of N predictions of a sample, a prediction contiguous. */
+static void NAME(Anomalies)(PetscInt N, PetscInt outputs, const REAL *g, PetscReal *a)
+{
+  for (PetscInt k = 0; k < outputs; k++) {
+    PetscReal mean = 0.0;
+
+    for (PetscInt j = 0; j < N; j++) mean += (PetscReal)g[j * outputs + k];
+    mean /= N;
+    for (PetscInt j = 0; j < N; j++) a[j * outputs + k] = (PetscReal)g[j * outputs + k] - mean;
+  }
+}
+
+/* Work of some samples. */
+typedef struct {
+  PetscInt   samples, draws; /* at once; of a sample */
+  REAL      *xi, *zp, *g;
+  PetscReal *a, *C, *q, *c;
+} NAME(Room);
+
+static PetscErrorCode NAME(TakeRoom)(KalLayered *layered, PetscInt width, PetscInt outputs, PetscInt samples, NAME(Room) * room)
+{
+  const size_t N = (size_t)layered->N, o = (size_t)outputs, small = N * o + o * o + o + N;
+  size_t       each;
+
+  PetscFunctionBeginUser;
+  room->draws   = layered->antithetic ? layered->N / 2 : layered->N;
+  room->samples = PetscMin(samples, PetscMax(1, KAL_LAYERED_NUMBERS / (layered->N * width)));
+  each          = ((size_t)room->draws + N) * (size_t)width + N * o;
+  PetscCall(KalLayeredWork(layered, small * sizeof(PetscReal) + (size_t)room->samples * each * sizeof(REAL)));
+  room->a  = (PetscReal *)layered->work;
+  room->C  = room->a + N * o;
+  room->q  = room->C + o * o;
+  room->c  = room->q + o;
+  room->xi = (REAL *)(room->c + N);
+  room->zp = room->xi + (size_t)room->samples * (size_t)room->draws * (size_t)width;
+  room->g  = room->zp + (size_t)room->samples * N * (size_t)width;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Draws for some samples of the batch; signs of a sample begin with a word. */
+static PetscErrorCode NAME(Draw)(const KalLayered *layered, KalKey key, PetscInt first, PetscInt samples, PetscInt numbers, REAL *xi)
+{
+  const PetscInt words = (numbers + 31) / 32;
+  unsigned int  *bits;
+
+  PetscFunctionBeginUser;
+  if (layered->draws == KAL_DRAWS_NORMAL) {
+    PetscCall(DRAW(key, (PetscInt64)first * numbers, (PetscInt64)samples * numbers, xi));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(PetscMalloc1((size_t)samples * (size_t)words, &bits));
+  PetscCall(KalDrawBits(key, (PetscInt64)first * words, (PetscInt64)samples * words, bits));
+  for (PetscInt s = 0; s < samples; s++) NAME(Signs)
+  (numbers, bits + (size_t)s * (size_t)words, xi + (size_t)s * (size_t)numbers);
+  PetscCall(PetscFree(bits));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Coefficients of the draws of one sample: anomalies of what they predict along the weighted residual. */
+static PetscErrorCode NAME(Coefficients)(const KalLayered *layered, const KalPerturbed *p, PetscInt sample, PetscInt outputs, const REAL *g, const NAME(Room) * room)
+{
+  const PetscInt  N = layered->N, at = sample * outputs;
+  const PetscReal divisor = layered->antithetic ? N : N - 1; /* pairs have no mean to lose */
+  const PetscReal factor  = layered->variant == KAL_LAYERED_KALMAN ? p->spread / divisor : 1.0 / (divisor * p->spread);
+
+  PetscFunctionBeginUser;
+  NAME(Anomalies)
+  (N, outputs, g, room->a);
+  PetscCall(PetscArraycpy(room->q, p->r + at, outputs));
+  if (layered->variant == KAL_LAYERED_KALMAN) {
+    for (PetscInt k = 0; k < outputs * outputs; k++) room->C[k] = 0.0;
+    for (PetscInt j = 0; j < N; j++) {
+      const PetscReal *a = room->a + j * outputs;
+
+      for (PetscInt k = 0; k < outputs; k++) {
+        for (PetscInt i = 0; i < outputs; i++) room->C[k * outputs + i] += a[k] * a[i] / divisor;
+      }
+    }
+    PetscCall(KalLayeredWeigh(outputs, p->d + at, p->v + at, room->C, layered->damping, room->q));
+  }
+  for (PetscInt j = 0; j < N; j++) {
+    PetscReal c = 0.0;
+
+    for (PetscInt k = 0; k < outputs; k++) c += room->q[k] * room->a[j * outputs + k];
+    room->c[j] = c * factor;
+  }
+  for (PetscInt j = 0; layered->antithetic && j < N / 2; j++) room->c[j] = room->c[2 * j] - room->c[2 * j + 1];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode NAME(Increments)(KalAnalysis analysis, const KalPerturbed *p, const void *states, void *increments)
+{
+  KalLayered    *layered = (KalLayered *)analysis->data;
+  const PetscInt width = layered->width[p->stage], outputs = layered->width[layered->stages], N = layered->N;
+  const REAL    *z     = (const REAL *)states;
+  REAL          *delta = (REAL *)increments;
+  NAME(Room)
+  room = {0};
+
+  PetscFunctionBeginUser;
+  PetscCall(NAME(TakeRoom)(layered, width, outputs, p->to - p->from, &room));
+  for (PetscInt s = p->from, taken; s < p->to; s += taken) {
+    taken = PetscMin(room.samples, p->to - s);
+    PetscCall(NAME(Draw)(layered, p->key, s, taken, room.draws * width, room.xi));
+    for (PetscInt i = 0; i < taken; i++) NAME(Perturb)
+    (width, room.draws, layered->antithetic, (REAL)p->spread, z + (size_t)(s + i) * (size_t)width, room.xi + (size_t)i * (size_t)(room.draws * width), room.zp + (size_t)i * (size_t)(N * width));
+    PetscCall(analysis->layers.advance(analysis->layers.ctx, p->x, p->stage, layered->stages, taken * N, room.zp, room.g));
+    for (PetscInt i = 0; i < taken; i++) {
+      PetscCall(NAME(Coefficients)(layered, p, s + i - p->from, outputs, room.g + (size_t)i * (size_t)(N * outputs), &room));
+      NAME(Combine)
+      (width, room.draws, room.c, room.xi + (size_t)i * (size_t)(room.draws * width), delta + (size_t)(s + i) * (size_t)width);
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Some features of some rows side by side, with the constant that meets the bias behind the last; zeros beyond. */
+static void NAME(PackFeatures)(const KalLayer *layer, PetscInt rows, PetscInt first, PetscInt height, const REAL *features, REAL *panel)
+{
+  const PetscInt taken = PetscMax(0, PetscMin(height, layer->features - first));
+
+  for (PetscInt k = 0; k < rows; k++, panel += height, features += layer->features) {
+    if (taken) memcpy(panel, features + first, (size_t)taken * sizeof *panel);
+    for (PetscInt i = taken; i < height; i++) panel[i] = first + i == layer->features ? 1 : 0;
+  }
+}
+
+/* Sums over rows of delta_u f, for the units of some panels. `delta` is readable for a panel's width beyond its end. */
+static void NAME(Regress)(const KalLayer *layer, PetscInt rows, const void *f, const void *d, PetscInt from, PetscInt to, void *work, void *increments)
+{
+  const KalPanels     *kernels = KalPanelsGet();
+  const KalPanelWidth *kernel  = KalPanelsChoose(kernels, layer->units);
+  const PetscInt       height = kernels->HEIGHT, pitch = KalLayeredPitch(layer, height);
+  const REAL          *features = (const REAL *)f, *delta = (const REAL *)d;
+  REAL                *panel = (REAL *)work, *increment = (REAL *)increments;
+
+  for (PetscInt k = 0; k < rows; k += KAL_LAYERED_ROWS) {
+    const PetscInt taken = PetscMin(KAL_LAYERED_ROWS, rows - k);
+
+    for (PetscInt i = 0; i < pitch; i += height) {
+      NAME(PackFeatures)
+      (layer, taken, i, height, features + (size_t)k * (size_t)layer->features, panel);
+      for (PetscInt p = from; p < to; p++) kernel->PRODUCT(taken, panel, delta + (size_t)k * (size_t)layer->units + (size_t)(p * kernel->width), layer->units, (PetscBool)(k > 0), increment + (size_t)(p * kernel->width) * (size_t)pitch + i, (size_t)pitch);
+    }
+  }
+}
+
+KAL_WIDER static void NAME(MoveUnit)(PetscInt count, PetscReal factor, const PetscReal keep[2], PetscReal floor, const PetscReal correction[2], PetscReal step, PetscReal shrink, const REAL *g, PetscScalar *restrict x, PetscScalar *restrict first, PetscScalar *restrict second)
+{
+  const PetscReal k1 = keep[0], k2 = keep[1], step1 = step * correction[0], c2 = correction[1];
+
+  for (PetscInt i = 0; i < count; i++) {
+    const PetscReal gi = factor * (PetscReal)g[i];
+    const PetscReal m = k1 * first[i] + (1.0 - k1) * gi, v = k2 * second[i] + (1.0 - k2) * gi * gi;
+
+    first[i]  = m;
+    second[i] = v;
+    x[i]      = shrink * x[i] - step1 * m / (sqrt(c2 * v) + floor);
+  }
+}
+
+static void NAME(Moments)(const KalLayer *layer, const KalLayered *layered, PetscReal factor, PetscReal step, const PetscReal correction[2], const void *increments, KalNetwork *network)
+{
+  const PetscInt  pitch = KalLayeredPitch(layer, KalPanelsGet()->HEIGHT), F = layer->features;
+  const PetscReal keep[2] = {layered->first, layered->second}, shrink = 1.0 - step * layered->decay;
+  const REAL     *g = (const REAL *)increments;
+
+  for (PetscInt u = 0; u < layer->units; u++, g += pitch) {
+    const PetscInt64 at = layer->offset + (PetscInt64)u * F, bias = layer->offset + (PetscInt64)layer->units * F + u;
+
+    NAME(MoveUnit)
+    (F, factor, keep, layered->floor, correction, step, shrink, g, network->x + at, network->first + at, network->second + at);
+    NAME(MoveUnit)
+    (1, factor, keep, layered->floor, correction, step, 1.0, g + F, network->x + bias, network->first + bias, network->second + bias);
+  }
+}
+
+static void NAME(Get)(PetscInt count, const void *from, PetscReal *to)
+{
+  for (PetscInt i = 0; i < count; i++) to[i] = (PetscReal)((const REAL *)from)[i];
+}
+
+static void NAME(Put)(PetscInt count, const PetscReal *from, void *to)
+{
+  for (PetscInt i = 0; i < count; i++) ((REAL *)to)[i] = (REAL)from[i];
+}
+
+/* Standard deviation of some states about their mean. */
+static void NAME(Spread)(PetscInt count, const void *states, PetscReal *spread)
+{
+  const REAL *z   = (const REAL *)states;
+  PetscReal   sum = 0.0, squares = 0.0;
+
+  for (PetscInt i = 0; i < count; i++) sum += (PetscReal)z[i];
+  sum /= count;
+  for (PetscInt i = 0; i < count; i++) squares += ((PetscReal)z[i] - sum) * ((PetscReal)z[i] - sum);
+  *spread = PetscSqrtReal(squares / count);
+}
+
+const KalLayeredKernels NAME(KalLayered) = {NAME(Increments), NAME(Regress), NAME(Moments), NAME(Get), NAME(Put), NAME(Spread)};
+
+#undef REAL
+#undef NAME
+#undef PRODUCT
+#undef HEIGHT
+#undef DRAW

@@ -1,0 +1,29 @@
+/* Activation functions of the hidden units of networks. */
+#ifndef KALMIA_ACTIVATION_H
+#define KALMIA_ACTIVATION_H
+
+#include <kalmia/types.h>
+
+typedef enum {
+  KAL_RELU,
+  KAL_TANH,
+  KAL_SIGMOID,
+  KAL_HEAVISIDE, /* 1 above 0, else 0 */
+  KAL_LINEAR,
+  KAL_SIGN,  /* 1 above 0, else -1 */
+  KAL_STEPS, /* a staircase from 0 at -1 to 1 at 1 */
+} KalActivationType;
+
+typedef struct {
+  KalActivationType type;
+  PetscInt          levels; /* of steps, at least 2 */
+} KalActivation;
+
+PETSC_EXTERN const char *const KalActivations[];
+
+/* z = activation(z + bias), for units of n numbers each. */
+PETSC_INTERN void           KalActivateSingle(const KalActivation *, PetscInt units, PetscInt n, const PetscScalar *bias, float *z);
+PETSC_INTERN void           KalActivateDouble(const KalActivation *, PetscInt units, PetscInt n, const PetscScalar *bias, double *z);
+PETSC_INTERN PetscErrorCode KalActivationText(const KalActivation *, size_t, char *);
+
+#endif

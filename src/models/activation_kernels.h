@@ -1,0 +1,58 @@
+/*
+  Activations in one precision. Included by activation.c once a precision, with REAL, NAME(x), TANH, SIGMOID and CEIL defined;
+  undefines them. NaN stays NaN.
+*/
+
+/* z = activation(z + bias) on n numbers. */
+static inline void NAME(Unit)(const KalActivation *activation, PetscInt n, REAL bias, REAL *z)
+{
+  const REAL steps = (REAL)(activation->levels - 1);
+
+  switch (activation->type) {
+  case KAL_RELU:
+    for (PetscInt i = 0; i < n; i++) {
+      const REAL v = z[i] + bias;
+      z[i]         = v < 0 ? 0 : v;
+    }
+    break;
+  case KAL_TANH:
+    for (PetscInt i = 0; i < n; i++) z[i] = TANH(z[i] + bias);
+    break;
+  case KAL_SIGMOID:
+    for (PetscInt i = 0; i < n; i++) z[i] = SIGMOID(z[i] + bias);
+    break;
+  case KAL_HEAVISIDE:
+    for (PetscInt i = 0; i < n; i++) {
+      const REAL v = z[i] + bias, step = v <= 0 ? 0 : v;
+      z[i] = v > 0 ? 1 : step;
+    }
+    break;
+  case KAL_LINEAR:
+    for (PetscInt i = 0; i < n; i++) z[i] += bias;
+    break;
+  case KAL_SIGN:
+    for (PetscInt i = 0; i < n; i++) {
+      const REAL v = z[i] + bias, sign = v <= 0 ? -1 : v;
+      z[i] = v > 0 ? 1 : sign;
+    }
+    break;
+  case KAL_STEPS:
+    for (PetscInt i = 0; i < n; i++) {
+      const REAL v = (z[i] + bias + 1) / 2, low = v < 0 ? 0 : v;
+      z[i] = CEIL((low > 1 ? 1 : low) * steps - (REAL)0.5) / steps;
+    }
+    break;
+  }
+}
+
+KAL_WIDER void NAME(KalActivate)(const KalActivation *activation, PetscInt units, PetscInt n, const PetscScalar *bias, REAL *z)
+{
+  for (PetscInt u = 0; u < units; u++) NAME(Unit)
+  (activation, n, (REAL)bias[u], z + (PetscInt64)u * n);
+}
+
+#undef REAL
+#undef NAME
+#undef TANH
+#undef SIGMOID
+#undef CEIL

@@ -1,0 +1,135 @@
+/*
+  Layers in one precision. Included by layers.c once a precision, with REAL, NAME(x), PRODUCT, HEIGHT, PACKROWS and PACKUNITS
+  defined; undefines them.
+*/
+
+/* Numbers of a state at a stage. */
+static PetscErrorCode NAME(Width)(KalModel model, PetscInt stage, PetscInt *width)
+{
+  KalLayer layer;
+
+  PetscFunctionBeginUser;
+  PetscCall((*model->ops.layer)(model, PetscMax(1, stage), &layer));
+  *width = stage ? layer.rows * layer.units : model->inputs;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A block of C, a unit contiguous, as rows of states with their biases. */
+KAL_WIDER static void NAME(PutRows)(PetscInt rows, PetscInt units, PetscInt taken, PetscInt height, const PetscScalar *bias, const REAL *tile, REAL *restrict out)
+{
+  for (PetscInt i = 0; i < rows; i++) {
+    for (PetscInt u = 0; u < taken; u++) out[(PetscInt64)i * units + u] = tile[(PetscInt64)u * height + i] + (REAL)bias[u];
+  }
+}
+
+static void NAME(PackWeights)(const KalPanels *kernels, const KalLayer *layer, const PetscScalar *x, REAL *packed)
+{
+  const PetscInt width = KalPanelsChoose(kernels, layer->units)->width;
+
+  for (PetscInt u = 0; u < layer->units; u += width, packed += (PetscInt64)width * layer->features) {
+    if (layer->units - u < width) memset(packed, 0, (size_t)width * (size_t)layer->features * sizeof *packed);
+    kernels->PACKUNITS(PetscMin(width, layer->units - u), layer->features, x + layer->offset + (PetscInt64)u * layer->features, (size_t)layer->features, packed, width);
+  }
+}
+
+/* States of `rows` rows of features. */
+static void NAME(Product)(const KalPanels *kernels, const KalLayer *layer, const PetscScalar *x, PetscInt rows, const REAL *features, const REAL *weights, REAL *tile, REAL *panel, REAL *out)
+{
+  const KalPanelWidth *kernel = KalPanelsChoose(kernels, layer->units);
+  const PetscScalar   *bias   = x + layer->offset + (PetscInt64)layer->features * layer->units;
+  const PetscInt       height = kernels->HEIGHT;
+
+  for (PetscInt i = 0; i < rows; i += height) {
+    const PetscInt taken = PetscMin(height, rows - i);
+
+    if (taken < height) memset(panel, 0, (size_t)height * (size_t)layer->features * sizeof *panel);
+    kernels->PACKROWS(taken, layer->features, features + (PetscInt64)i * layer->features, (size_t)layer->features, panel, height);
+    for (PetscInt u = 0; u < layer->units; u += kernel->width) {
+      kernel->PRODUCT(layer->features, panel, weights + (PetscInt64)u * layer->features, kernel->width, PETSC_FALSE, tile, (size_t)height);
+      NAME(PutRows)
+      (taken, layer->units, PetscMin(kernel->width, layer->units - u), height, bias + u, tile, out + (PetscInt64)i * layer->units + u);
+    }
+  }
+}
+
+/* Pieces of the work space, and samples that are taken at once. */
+typedef struct {
+  PetscInt samples;
+  REAL    *weights, *features, *panel, *state[2], *tile;
+} NAME(KalLayerRoom);
+
+static PetscErrorCode NAME(Room)(KalModel model, PetscInt from, PetscInt to, PetscInt samples, NAME(KalLayerRoom) * room)
+{
+  const KalPanels *kernels = KalPanelsGet();
+  PetscInt64       weights = 0, features = 1, panel = 0, state = 1, numbers;
+  size_t           bytes;
+
+  PetscFunctionBeginUser;
+  for (PetscInt l = from + 1; l <= to; l++) {
+    KalLayer layer;
+    PetscInt width;
+
+    PetscCall((*model->ops.layer)(model, l, &layer));
+    width = KalPanelsChoose(kernels, layer.units)->width;
+    weights += (PetscInt64)KalPanelCount(layer.units, width) * width * layer.features;
+    features = PetscMax(features, (PetscInt64)layer.features * layer.rows);
+    panel    = PetscMax(panel, (PetscInt64)layer.features * kernels->HEIGHT);
+    state    = PetscMax(state, (PetscInt64)layer.rows * layer.units);
+  }
+  room->samples = (PetscInt)PetscMin((PetscInt64)samples, PetscMax(1, (KAL_LAYER_NUMBERS / features + kernels->HEIGHT - 1) / kernels->HEIGHT * kernels->HEIGHT));
+  numbers       = KAL_LAYER_TILE + panel + weights + room->samples * (features + 2 * state);
+  bytes         = (size_t)numbers * sizeof(REAL) + KAL_PANEL_ALIGN;
+  if (bytes > model->layerbytes) {
+    model->layerbytes = 0;
+    PetscCall(PetscFree(model->layerwork));
+    PetscCall(PetscMalloc(bytes, &model->layerwork));
+    model->layerbytes = bytes;
+  }
+  room->tile     = (REAL *)KalPanelsAlign(model->layerwork);
+  room->panel    = room->tile + KAL_LAYER_TILE;
+  room->weights  = room->panel + panel;
+  room->features = room->weights + weights;
+  room->state[0] = room->features + room->samples * features;
+  room->state[1] = room->state[0] + room->samples * state;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode NAME(Advance)(KalModel model, const PetscScalar *x, PetscInt from, PetscInt to, PetscInt samples, const REAL *in, REAL *out)
+{
+  const KalPanels *kernels = KalPanelsGet();
+  NAME(KalLayerRoom)
+  room           = {0};
+  PetscInt width = 0, last = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(NAME(Room)(model, from, to, samples, &room));
+  PetscCall(NAME(Width)(model, from, &width));
+  PetscCall(NAME(Width)(model, to, &last));
+  for (PetscInt s = 0; s < samples; s += room.samples) {
+    const PetscInt taken   = PetscMin(room.samples, samples - s);
+    const REAL    *state   = in + (PetscInt64)s * width;
+    REAL          *weights = room.weights;
+
+    for (PetscInt l = from + 1; l <= to; l++) {
+      REAL    *next = l == to ? out + (PetscInt64)s * last : room.state[l % 2];
+      KalLayer layer;
+
+      PetscCall((*model->ops.layer)(model, l, &layer));
+      if (s == 0) NAME(PackWeights)
+      (kernels, &layer, x, weights);
+      PetscCall((*model->ops.features)(model, l, taken, state, room.features));
+      NAME(Product)
+      (kernels, &layer, x, taken * layer.rows, room.features, weights, room.tile, room.panel, next);
+      weights += (PetscInt64)KalPanelCount(layer.units, KalPanelsChoose(kernels, layer.units)->width) * KalPanelsChoose(kernels, layer.units)->width * layer.features;
+      state = next;
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+#undef REAL
+#undef NAME
+#undef PRODUCT
+#undef HEIGHT
+#undef PACKROWS
+#undef PACKUNITS
