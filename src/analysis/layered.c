@@ -4,7 +4,7 @@
 static const char *const Variants[] = {"first-order", "kalman", "KalLayeredVariant", "KAL_LAYERED_", NULL};
 static const char *const Scalings[] = {"moments", "covariance", "KalScaling", "KAL_SCALING_", NULL};
 static const char *const Sweeps[]   = {"together", "forward", "backward", "alternate", "KalSweep", "KAL_SWEEP_", NULL};
-static const char *const Draws[]    = {"normal", "signs", "KalDraws", "KAL_DRAWS_", NULL};
+static const char *const Draws[]    = {"normal", "signs", "orthogonal", "KalDraws", "KAL_DRAWS_", NULL};
 static const char *const Kinds[]    = {"fixed", "relative", "KalSpreadKind", "KAL_SPREAD_", NULL};
 
 static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscOptionsObject)
@@ -57,9 +57,11 @@ static PetscErrorCode CheckPositive(KalAnalysis analysis, const char *name, Pets
 static PetscErrorCode CheckOptions(KalAnalysis analysis)
 {
   const KalLayered *layered = (const KalLayered *)analysis->data;
+  const PetscInt    draws   = KalLayeredDraws(layered);
 
   PetscFunctionBeginUser;
   PetscCheck(!layered->antithetic || layered->N % 2 == 0, analysis->comm, PETSC_ERR_ARG_INCOMP, "-layered_perturbations %" PetscInt_FMT " is odd: -layered_antithetic needs pairs", layered->N);
+  PetscCheck(layered->draws != KAL_DRAWS_ORTHOGONAL || (draws >= 4 && (draws & (draws - 1)) == 0), analysis->comm, PETSC_ERR_ARG_INCOMP, "-layered_draws orthogonal needs a power of two, 4 or more, as -layered_perturbations (twice that with -layered_antithetic), not %" PetscInt_FMT, layered->N);
   PetscCall(CheckPositive(analysis, "spread", layered->spread));
   PetscCall(CheckPositive(analysis, "damping", layered->damping));
   PetscCall(CheckPositive(analysis, "ridge", layered->ridge));
@@ -90,9 +92,10 @@ static PetscErrorCode TakeLayers(KalAnalysis analysis)
     const size_t    one   = (size_t)layer->features + 1;
 
     layered->width[l] = layer->rows * layer->units;
-    increment         = PetscMax(increment, (size_t)(KalPanelCount(layer->units, width) * width) * (size_t)KalLayeredPitch(layer, height));
-    order             = PetscMax(order, one);
-    right             = PetscMax(right, one * (size_t)layer->units);
+    if (l < layered->stages) layered->widest = PetscMax(layered->widest, layered->width[l]);
+    increment = PetscMax(increment, (size_t)(KalPanelCount(layer->units, width) * width) * (size_t)KalLayeredPitch(layer, height));
+    order     = PetscMax(order, one);
+    right     = PetscMax(right, one * (size_t)layer->units);
     covariances += one * one;
   }
   PetscCall(PetscMalloc(increment * layered->real, &layered->increment));
@@ -113,6 +116,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCheck(analysis->layers.count <= KAL_LAYERED_STAGES, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "The network has %" PetscInt_FMT " layers; layered takes %d at most", analysis->layers.count, KAL_LAYERED_STAGES);
   PetscCall(CheckOptions(analysis));
   PetscCall(TakeLayers(analysis));
+  if (layered->draws == KAL_DRAWS_ORTHOGONAL) PetscCall(analysis->layers.precision == KAL_SINGLE ? KalLayeredSingle.hadamard(layered) : KalLayeredDouble.hadamard(layered));
   PetscCall(KalGroupCreate(analysis->comm, analysis->N, &layered->group));
   analysis->needs.least   = 1;
   analysis->needs.copies  = layered->scaling == KAL_SCALING_MOMENTS ? 2 : 1;
@@ -184,6 +188,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
     PetscCall(PetscFree(layered->state[l]));
     PetscCall(PetscFree(layered->delta[l]));
   }
+  PetscCall(PetscFree(layered->hadamard));
   PetscCall(PetscFree(layered->features));
   PetscCall(PetscFree(layered->increment));
   PetscCall(PetscFree(layered->work));
@@ -207,7 +212,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
 
    Options Database Keys:
 +  -layered_variant <first-order> - delta = (sigma (N - 1))^-1 sum_j xi_j g'_j.r, or kalman: sigma^2 times that with r replaced by (H C_gg + damping I)^-1 r
-.  -layered_perturbations <16>, -layered_draws <normal>, -layered_antithetic <false> - N, their distribution (normal, signs), mirrored pairs
+.  -layered_perturbations <16>, -layered_draws <normal>, -layered_antithetic <false> - N, their distribution (normal, signs, orthogonal), mirrored pairs
 .  -layered_spread <0.3>, -layered_spread_kind <fixed> - sigma; relative: times the standard deviation of the layer's states over the batch
 .  -layered_damping <1> - of the Kalman variant
 .  -layered_sweep <together> - together, forward, backward or alternate

@@ -26,7 +26,8 @@ typedef enum {
 } KalSweep;
 typedef enum {
   KAL_DRAWS_NORMAL,
-  KAL_DRAWS_SIGNS, /* 1 or -1 */
+  KAL_DRAWS_SIGNS,      /* 1 or -1 */
+  KAL_DRAWS_ORTHOGONAL, /* signs whose sample covariance is exact: columns of a Hadamard matrix, at random */
 } KalDraws;
 typedef enum {
   KAL_SPREAD_FIXED,
@@ -42,6 +43,8 @@ typedef struct {
   KalSpreadKind     spreadkind;
   PetscInt          N; /* perturbations a sample */
   PetscBool         antithetic;
+  void             *hadamard; /* of orthogonal draws, or NULL; KalLayeredHadamard() */
+  PetscInt          widest;   /* numbers of a hidden stage's states */
   PetscReal         spread, damping, ridge, memory, first, second, floor, decay, step, stepfinal;
   KalSchedule       schedule;
   /* state: survives a restart, with the copies of the ensemble */
@@ -80,6 +83,18 @@ typedef struct {
   const PetscReal   *r, *d, *v; /* of those samples */
 } KalPerturbed;
 
+/* Perturbations of a sample that are drawn; others mirror them. */
+static inline PetscInt KalLayeredDraws(const KalLayered *layered)
+{
+  return layered->antithetic ? layered->N / 2 : layered->N;
+}
+
+/* What sums over perturbations are divided by: one less where their mean is taken off them, and is not zero by design. */
+static inline PetscReal KalLayeredDivisor(const KalLayered *layered)
+{
+  return layered->antithetic || layered->draws == KAL_DRAWS_ORTHOGONAL ? layered->N : layered->N - 1;
+}
+
 /* Increments of a layer's parameters lie unit by unit, so many numbers from one to the next: features, bias, zeros. */
 static inline PetscInt KalLayeredPitch(const KalLayer *layer, PetscInt height)
 {
@@ -93,6 +108,7 @@ typedef struct {
   void (*moments)(const KalLayer *, const KalLayered *, PetscReal factor, PetscReal step, const PetscReal correction[2], const void *increment, KalNetwork *);
   void (*get)(PetscInt count, const void *from, PetscReal *to);
   void (*put)(PetscInt count, const PetscReal *from, void *to);
+  PetscErrorCode (*hadamard)(KalLayered *);
   void (*spread)(PetscInt count, const void *z, PetscReal *spread);
 } KalLayeredKernels;
 PETSC_INTERN const KalLayeredKernels KalLayeredSingle, KalLayeredDouble;

@@ -8,6 +8,43 @@ KAL_WIDER static void NAME(Signs)(PetscInt count, const unsigned int *bits, REAL
   for (PetscInt i = 0; i < count; i++) xi[i] = (REAL)(1 - 2 * (int)((bits[i / 32] >> (i % 32)) & 1));
 }
 
+/* Row j of the Hadamard matrix without its first column, over and over, for as many numbers as any shifted sample takes. */
+static PetscErrorCode NAME(Hadamard)(KalLayered *layered)
+{
+  const PetscInt order = KalLayeredDraws(layered), length = order - 1 + layered->widest;
+  REAL          *row;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1((size_t)order * (size_t)length, &row));
+  layered->hadamard = row;
+  for (PetscInt j = 0; j < order; j++) {
+    for (PetscInt c = 0; c < length; c++) {
+      unsigned int odd = (unsigned int)j & (unsigned int)(c % (order - 1) + 1);
+
+      for (int half = 16; half; half /= 2) odd ^= odd >> half;
+      *row++ = odd & 1 ? -1 : 1;
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+KAL_WIDER static void NAME(Flip)(PetscInt width, const REAL *sign, const REAL *restrict row, REAL *restrict xi)
+{
+  for (PetscInt u = 0; u < width; u++) xi[u] = sign[u] * row[u];
+}
+
+/* A sample's perturbations: columns of the matrix from a random one on, with random signs. */
+static void NAME(Orthogonal)(const KalLayered *layered, PetscInt width, const unsigned int *bits, REAL *sign, REAL *xi)
+{
+  const PetscInt order = KalLayeredDraws(layered), length = order - 1 + layered->widest;
+  const REAL    *row = (const REAL *)layered->hadamard + bits[0] % (unsigned int)(order - 1);
+
+  NAME(Signs)
+  (width, bits + 1, sign);
+  for (PetscInt j = 0; j < order; j++) NAME(Flip)
+  (width, sign, row + (size_t)j * (size_t)length, xi + (size_t)j * (size_t)width);
+}
+
 /* zp_j = z + spread xi_j, mirrored ones behind theirs. */
 KAL_WIDER static void NAME(Perturb)(PetscInt width, PetscInt draws, PetscBool mirrored, REAL spread, const REAL *z, const REAL *restrict xi, REAL *restrict zp)
 {
@@ -56,7 +93,7 @@ static PetscErrorCode NAME(TakeRoom)(KalLayered *layered, PetscInt width, PetscI
   size_t       each;
 
   PetscFunctionBeginUser;
-  room->draws   = layered->antithetic ? layered->N / 2 : layered->N;
+  room->draws   = KalLayeredDraws(layered);
   room->samples = PetscMin(samples, PetscMax(1, KAL_LAYERED_NUMBERS / (layered->N * width)));
   each          = ((size_t)room->draws + N) * (size_t)width + N * o;
   PetscCall(KalLayeredWork(layered, small * sizeof(PetscReal) + (size_t)room->samples * each * sizeof(REAL)));
@@ -70,22 +107,29 @@ static PetscErrorCode NAME(TakeRoom)(KalLayered *layered, PetscInt width, PetscI
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Draws for some samples of the batch; signs of a sample begin with a word. */
-static PetscErrorCode NAME(Draw)(const KalLayered *layered, KalKey key, PetscInt first, PetscInt samples, PetscInt numbers, REAL *xi)
+/* Draws for some samples of the batch; words of a sample lie behind those of the one before. */
+static PetscErrorCode NAME(Draw)(const KalLayered *layered, KalKey key, PetscInt first, PetscInt samples, PetscInt draws, PetscInt width, REAL *xi)
 {
-  const PetscInt words = (numbers + 31) / 32;
-  unsigned int  *bits;
+  const PetscInt  numbers    = draws * width;
+  const PetscBool orthogonal = (PetscBool)(layered->draws == KAL_DRAWS_ORTHOGONAL);
+  const PetscInt  words      = orthogonal ? 1 + (width + 31) / 32 : (numbers + 31) / 32;
+  unsigned int   *bits;
+  REAL           *sign;
 
   PetscFunctionBeginUser;
   if (layered->draws == KAL_DRAWS_NORMAL) {
     PetscCall(DRAW(key, (PetscInt64)first * numbers, (PetscInt64)samples * numbers, xi));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(PetscMalloc1((size_t)samples * (size_t)words, &bits));
+  PetscCall(PetscMalloc2((size_t)samples * (size_t)words, &bits, width, &sign));
   PetscCall(KalDrawBits(key, (PetscInt64)first * words, (PetscInt64)samples * words, bits));
-  for (PetscInt s = 0; s < samples; s++) NAME(Signs)
-  (numbers, bits + (size_t)s * (size_t)words, xi + (size_t)s * (size_t)numbers);
-  PetscCall(PetscFree(bits));
+  for (PetscInt s = 0; s < samples; s++) {
+    if (orthogonal) NAME(Orthogonal)
+    (layered, width, bits + (size_t)s * (size_t)words, sign, xi + (size_t)s * (size_t)numbers);
+    else NAME(Signs)
+    (numbers, bits + (size_t)s * (size_t)words, xi + (size_t)s * (size_t)numbers);
+  }
+  PetscCall(PetscFree2(bits, sign));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -93,7 +137,7 @@ static PetscErrorCode NAME(Draw)(const KalLayered *layered, KalKey key, PetscInt
 static PetscErrorCode NAME(Coefficients)(const KalLayered *layered, const KalPerturbed *p, PetscInt sample, PetscInt outputs, const REAL *g, const NAME(Room) * room)
 {
   const PetscInt  N = layered->N, at = sample * outputs;
-  const PetscReal divisor = layered->antithetic ? N : N - 1; /* pairs have no mean to lose */
+  const PetscReal divisor = KalLayeredDivisor(layered);
   const PetscReal factor  = layered->variant == KAL_LAYERED_KALMAN ? p->spread / divisor : 1.0 / (divisor * p->spread);
 
   PetscFunctionBeginUser;
@@ -134,7 +178,7 @@ static PetscErrorCode NAME(Increments)(KalAnalysis analysis, const KalPerturbed 
   PetscCall(NAME(TakeRoom)(layered, width, outputs, p->to - p->from, &room));
   for (PetscInt s = p->from, taken; s < p->to; s += taken) {
     taken = PetscMin(room.samples, p->to - s);
-    PetscCall(NAME(Draw)(layered, p->key, s, taken, room.draws * width, room.xi));
+    PetscCall(NAME(Draw)(layered, p->key, s, taken, room.draws, width, room.xi));
     for (PetscInt i = 0; i < taken; i++) NAME(Perturb)
     (width, room.draws, layered->antithetic, (REAL)p->spread, z + (size_t)(s + i) * (size_t)width, room.xi + (size_t)i * (size_t)(room.draws * width), room.zp + (size_t)i * (size_t)(N * width));
     PetscCall(analysis->layers.advance(analysis->layers.ctx, p->x, p->stage, layered->stages, taken * N, room.zp, room.g));
@@ -230,7 +274,7 @@ static void NAME(Spread)(PetscInt count, const void *states, PetscReal *spread)
   *spread = PetscSqrtReal(squares / count);
 }
 
-const KalLayeredKernels NAME(KalLayered) = {NAME(Increments), NAME(Regress), NAME(Moments), NAME(Get), NAME(Put), NAME(Spread)};
+const KalLayeredKernels NAME(KalLayered) = {NAME(Increments), NAME(Regress), NAME(Moments), NAME(Get), NAME(Put), NAME(Hadamard), NAME(Spread)};
 
 #undef REAL
 #undef NAME
