@@ -51,7 +51,7 @@ typedef struct {
   const KalLayer *layer;  /* of stages 1 to count; borrowed */
   PetscInt        inputs; /* numbers of a sample's input */
   KalPrecision    precision;
-  PetscErrorCode (*features)(void *ctx, PetscInt stage, PetscInt samples, const void *before, void *features);
+  PetscErrorCode (*features)(void *ctx, PetscInt stage, PetscInt samples, const void *before, void *room, const void **features);
   PetscErrorCode (*advance)(void *ctx, const PetscScalar *x, PetscInt from, PetscInt to, PetscInt samples, const void *in, void *out);
   void *ctx;
 } KalLayers;

@@ -50,10 +50,10 @@ typedef struct {
   PetscErrorCode (*domain)(KalModel, KalDomain *);
   PetscErrorCode (*tangent)(KalModel, PetscReal from, PetscReal to, const PetscScalar *, PetscInt columns, PetscScalar *); /* n x columns departures, in place */
   PetscErrorCode (*adjoint)(KalModel, const KalColumns *, const KalBatch *, PetscScalar **, PetscScalar **);
-  PetscErrorCode (*layer)(KalModel, PetscInt stage, KalLayer *);                                              /* of stage 1 and on */
-  PetscErrorCode (*features)(KalModel, PetscInt stage, PetscInt samples, const void *before, void *features); /* of a stage from the states before it */
-  PetscErrorCode (*layout)(KalModel, size_t, char *);                                                         /* what must agree for a restart, as text */
-  PetscErrorCode (*memory)(KalModel, PetscInt samples, PetscReal *);                                          /* bytes of work space a rank takes */
+  PetscErrorCode (*layer)(KalModel, PetscInt stage, KalLayer *);                                                                 /* of stage 1 and on */
+  PetscErrorCode (*features)(KalModel, PetscInt stage, PetscInt samples, const void *before, void *room, const void **features); /* of a stage, in `room` or, where they are these, the states before it */
+  PetscErrorCode (*layout)(KalModel, size_t, char *);                                                                            /* what must agree for a restart, as text */
+  PetscErrorCode (*memory)(KalModel, PetscInt samples, PetscReal *);                                                             /* bytes of work space a rank takes */
   PetscErrorCode (*view)(KalModel, PetscViewer);
   PetscErrorCode (*destroy)(KalModel);
 } KalModelOps;
@@ -95,7 +95,7 @@ PETSC_EXTERN PetscErrorCode KalModelGetDomain(KalModel, KalDomain *);
 PETSC_EXTERN PetscErrorCode KalModelTangent(KalModel, PetscReal, PetscReal, const PetscScalar *, PetscInt, PetscScalar *);
 /* Networks, layer by layer; states are of the model's precision, a sample contiguous. */
 PETSC_EXTERN PetscErrorCode KalModelGetLayer(KalModel, PetscInt, KalLayer *);
-PETSC_EXTERN PetscErrorCode KalModelFeatures(KalModel, PetscInt, PetscInt, const void *, void *);
+PETSC_EXTERN PetscErrorCode KalModelFeatures(KalModel, PetscInt, PetscInt, const void *, void *, const void **);
 PETSC_EXTERN PetscErrorCode KalModelAdvance(KalModel, const PetscScalar *, PetscInt, PetscInt, PetscInt, const void *, void *);
 PETSC_EXTERN PetscErrorCode KalModelGetLayout(KalModel, size_t, char *);
 PETSC_EXTERN PetscErrorCode KalModelGetMemory(KalModel, PetscInt, PetscReal *);

@@ -189,7 +189,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
     PetscCall(PetscFree(layered->delta[l]));
   }
   PetscCall(PetscFree(layered->hadamard));
-  PetscCall(PetscFree(layered->features));
+  PetscCall(PetscFree(layered->room));
   PetscCall(PetscFree(layered->increment));
   PetscCall(PetscFree(layered->work));
   PetscCall(PetscFree(layered->covariance));

@@ -58,13 +58,14 @@ typedef struct {
   PetscBool    joined;                                /* the ranks of a group hold the same member */
   PetscScalar *replica;                               /* of a member and its moments on ranks that do not own it */
   /* work of a batch of `samples` */
-  PetscInt   samples;
-  void      *state[KAL_LAYERED_STAGES + 1], *delta[KAL_LAYERED_STAGES + 1], *features;
-  PetscReal *outputs, *r, *d, *v, *losses;
-  PetscReal *loss; /* of each network */
-  void      *increment, *work;
-  size_t     workbytes;
-  PetscReal *normal, *right, *rows; /* of the covariance's solves */
+  PetscInt    samples;
+  void       *state[KAL_LAYERED_STAGES + 1], *delta[KAL_LAYERED_STAGES + 1], *room; /* of features */
+  const void *features;                                                             /* of the stage in hand */
+  PetscReal  *outputs, *r, *d, *v, *losses;
+  PetscReal  *loss; /* of each network */
+  void       *increment, *work;
+  size_t      workbytes;
+  PetscReal  *normal, *right, *rows; /* of the covariance's solves */
 } KalLayered;
 
 /* A member that is worked on: parameters, first and second moments of their increments. */

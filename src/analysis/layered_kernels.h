@@ -28,44 +28,44 @@ static PetscErrorCode NAME(Hadamard)(KalLayered *layered)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-KAL_WIDER static void NAME(Flip)(PetscInt width, const REAL *sign, const REAL *restrict row, REAL *restrict xi)
+/* zp_j = z + scale xi_j, mirrored ones behind theirs; `pitch` numbers from one draw to the next. */
+KAL_WIDER static void NAME(Perturb)(PetscInt width, PetscInt draws, PetscInt pitch, PetscBool mirrored, const REAL *scale, const REAL *z, const REAL *xi, REAL *restrict zp)
 {
-  for (PetscInt u = 0; u < width; u++) xi[u] = sign[u] * row[u];
-}
-
-/* A sample's perturbations: columns of the matrix from a random one on, with random signs. */
-static void NAME(Orthogonal)(const KalLayered *layered, PetscInt width, const unsigned int *bits, REAL *sign, REAL *xi)
-{
-  const PetscInt order = KalLayeredDraws(layered), length = order - 1 + layered->widest;
-  const REAL    *row = (const REAL *)layered->hadamard + bits[0] % (unsigned int)(order - 1);
-
-  NAME(Signs)
-  (width, bits + 1, sign);
-  for (PetscInt j = 0; j < order; j++) NAME(Flip)
-  (width, sign, row + (size_t)j * (size_t)length, xi + (size_t)j * (size_t)width);
-}
-
-/* zp_j = z + spread xi_j, mirrored ones behind theirs. */
-KAL_WIDER static void NAME(Perturb)(PetscInt width, PetscInt draws, PetscBool mirrored, REAL spread, const REAL *z, const REAL *restrict xi, REAL *restrict zp)
-{
-  for (PetscInt j = 0; j < draws; j++, xi += width) {
-    for (PetscInt u = 0; u < width; u++) zp[u] = z[u] + spread * xi[u];
+  for (PetscInt j = 0; j < draws; j++, xi += pitch) {
+    for (PetscInt u = 0; u < width; u++) zp[u] = z[u] + scale[u] * xi[u];
     zp += width;
     if (!mirrored) continue;
-    for (PetscInt u = 0; u < width; u++) zp[u] = z[u] - spread * xi[u];
+    for (PetscInt u = 0; u < width; u++) zp[u] = z[u] - scale[u] * xi[u];
     zp += width;
   }
 }
 
-/* delta = sum_j c_j xi_j */
-KAL_WIDER static void NAME(Combine)(PetscInt width, PetscInt draws, const PetscReal *c, const REAL *restrict xi, REAL *restrict delta)
+/* delta = sign sum_j c_j xi_j */
+KAL_WIDER static void NAME(Combine)(PetscInt width, PetscInt draws, PetscInt pitch, const PetscReal *c, const REAL *sign, const REAL *xi, REAL *restrict delta)
 {
   for (PetscInt u = 0; u < width; u++) delta[u] = 0;
-  for (PetscInt j = 0; j < draws; j++, xi += width) {
+  for (PetscInt j = 0; j < draws; j++, xi += pitch) {
     const REAL cj = (REAL)c[j];
 
     for (PetscInt u = 0; u < width; u++) delta[u] += cj * xi[u];
   }
+  for (PetscInt u = 0; u < width; u++) delta[u] *= sign[u];
+}
+
+/* Coefficients q'g_j of a sample less their mean, times a factor. */
+KAL_WIDER static void NAME(Project)(PetscInt N, PetscInt outputs, const PetscReal *q, PetscReal factor, const REAL *g, PetscReal *restrict c)
+{
+  PetscReal mean = 0.0;
+
+  for (PetscInt j = 0; j < N; j++, g += outputs) {
+    PetscReal sum = 0.0;
+
+    for (PetscInt k = 0; k < outputs; k++) sum += q[k] * (PetscReal)g[k];
+    c[j] = sum;
+    mean += sum;
+  }
+  mean /= N;
+  for (PetscInt j = 0; j < N; j++) c[j] = (c[j] - mean) * factor;
 }
 
 /* Anomalies of N predictions of a sample, a prediction contiguous. */
@@ -80,57 +80,68 @@ static void NAME(Anomalies)(PetscInt N, PetscInt outputs, const REAL *g, PetscRe
   }
 }
 
-/* Work of some samples. */
+/* Work of some samples, and where the draws of one lie. */
 typedef struct {
-  PetscInt   samples, draws; /* at once; of a sample */
-  REAL      *xi, *zp, *g;
-  PetscReal *a, *C, *q, *c;
+  PetscInt      samples, draws, pitch;
+  REAL         *drawn, *sign, *scale, *zp, *g; /* of all samples, but for sign and scale */
+  const REAL   *xi;
+  PetscReal    *a, *C, *q, *c;
+  unsigned int *bits;
+  PetscInt      words; /* of a sample */
 } NAME(Room);
 
 static PetscErrorCode NAME(TakeRoom)(KalLayered *layered, PetscInt width, PetscInt outputs, PetscInt samples, NAME(Room) * room)
 {
-  const size_t N = (size_t)layered->N, o = (size_t)outputs, small = N * o + o * o + o + N;
-  size_t       each;
+  const size_t    N = (size_t)layered->N, o = (size_t)outputs, small = N * o + o * o + o + N;
+  const PetscBool orthogonal = (PetscBool)(layered->draws == KAL_DRAWS_ORTHOGONAL);
+  size_t          drawn, bits;
 
   PetscFunctionBeginUser;
   room->draws   = KalLayeredDraws(layered);
+  room->pitch   = orthogonal ? room->draws - 1 + layered->widest : width;
   room->samples = PetscMin(samples, PetscMax(1, KAL_LAYERED_NUMBERS / (layered->N * width)));
-  each          = ((size_t)room->draws + N) * (size_t)width + N * o;
-  PetscCall(KalLayeredWork(layered, small * sizeof(PetscReal) + (size_t)room->samples * each * sizeof(REAL)));
-  room->a  = (PetscReal *)layered->work;
-  room->C  = room->a + N * o;
-  room->q  = room->C + o * o;
-  room->c  = room->q + o;
-  room->xi = (REAL *)(room->c + N);
-  room->zp = room->xi + (size_t)room->samples * (size_t)room->draws * (size_t)width;
-  room->g  = room->zp + (size_t)room->samples * N * (size_t)width;
+  room->words   = orthogonal ? 1 + (width + 31) / 32 : (room->draws * width + 31) / 32;
+  bits          = (size_t)room->samples * (size_t)room->words / 2 + 1; /* in doubles */
+  drawn         = orthogonal ? 0 : (size_t)room->samples * (size_t)room->draws * (size_t)width;
+  PetscCall(KalLayeredWork(layered, (small + bits) * sizeof(PetscReal) + (drawn + 2 * (size_t)width + (size_t)room->samples * N * ((size_t)width + o)) * sizeof(REAL)));
+  room->a     = (PetscReal *)layered->work;
+  room->C     = room->a + N * o;
+  room->q     = room->C + o * o;
+  room->c     = room->q + o;
+  room->bits  = (unsigned int *)(room->c + N);
+  room->sign  = (REAL *)(room->c + N + bits);
+  room->scale = room->sign + width;
+  room->zp    = room->scale + width;
+  room->g     = room->zp + (size_t)room->samples * N * (size_t)width;
+  room->drawn = room->g + (size_t)room->samples * N * o;
+  for (PetscInt u = 0; u < width; u++) room->sign[u] = 1;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Draws for some samples of the batch; words of a sample lie behind those of the one before. */
-static PetscErrorCode NAME(Draw)(const KalLayered *layered, KalKey key, PetscInt first, PetscInt samples, PetscInt draws, PetscInt width, REAL *xi)
+static PetscErrorCode NAME(Draw)(const KalLayered *layered, KalKey key, PetscInt first, PetscInt samples, PetscInt width, NAME(Room) * room)
 {
-  const PetscInt  numbers    = draws * width;
-  const PetscBool orthogonal = (PetscBool)(layered->draws == KAL_DRAWS_ORTHOGONAL);
-  const PetscInt  words      = orthogonal ? 1 + (width + 31) / 32 : (numbers + 31) / 32;
-  unsigned int   *bits;
-  REAL           *sign;
+  const PetscInt numbers = room->draws * width;
 
   PetscFunctionBeginUser;
-  if (layered->draws == KAL_DRAWS_NORMAL) {
-    PetscCall(DRAW(key, (PetscInt64)first * numbers, (PetscInt64)samples * numbers, xi));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  PetscCall(PetscMalloc2((size_t)samples * (size_t)words, &bits, width, &sign));
-  PetscCall(KalDrawBits(key, (PetscInt64)first * words, (PetscInt64)samples * words, bits));
-  for (PetscInt s = 0; s < samples; s++) {
-    if (orthogonal) NAME(Orthogonal)
-    (layered, width, bits + (size_t)s * (size_t)words, sign, xi + (size_t)s * (size_t)numbers);
-    else NAME(Signs)
-    (numbers, bits + (size_t)s * (size_t)words, xi + (size_t)s * (size_t)numbers);
-  }
-  PetscCall(PetscFree2(bits, sign));
+  if (layered->draws == KAL_DRAWS_NORMAL) PetscCall(DRAW(key, (PetscInt64)first * numbers, (PetscInt64)samples * numbers, room->drawn));
+  else PetscCall(KalDrawBits(key, (PetscInt64)first * room->words, (PetscInt64)samples * room->words, room->bits));
+  for (PetscInt s = 0; layered->draws == KAL_DRAWS_SIGNS && s < samples; s++) NAME(Signs)
+  (numbers, room->bits + (size_t)s * (size_t)room->words, room->drawn + (size_t)s * (size_t)numbers);
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Where a sample's draws lie. Orthogonal ones are columns of the matrix from a random one on, with random signs. */
+static void NAME(TakeSample)(const KalLayered *layered, PetscInt sample, PetscInt width, REAL spread, NAME(Room) * room)
+{
+  const unsigned int *bits = room->bits + (size_t)sample * (size_t)room->words;
+
+  if (layered->draws == KAL_DRAWS_ORTHOGONAL) {
+    room->xi = (const REAL *)layered->hadamard + bits[0] % (unsigned int)(room->draws - 1);
+    NAME(Signs)
+    (width, bits + 1, room->sign);
+  } else room->xi = room->drawn + (size_t)sample * (size_t)room->draws * (size_t)width;
+  for (PetscInt u = 0; u < width; u++) room->scale[u] = spread * room->sign[u];
 }
 
 /* Coefficients of the draws of one sample: anomalies of what they predict along the weighted residual. */
@@ -141,10 +152,10 @@ static PetscErrorCode NAME(Coefficients)(const KalLayered *layered, const KalPer
   const PetscReal factor  = layered->variant == KAL_LAYERED_KALMAN ? p->spread / divisor : 1.0 / (divisor * p->spread);
 
   PetscFunctionBeginUser;
-  NAME(Anomalies)
-  (N, outputs, g, room->a);
   PetscCall(PetscArraycpy(room->q, p->r + at, outputs));
   if (layered->variant == KAL_LAYERED_KALMAN) {
+    NAME(Anomalies)
+    (N, outputs, g, room->a);
     for (PetscInt k = 0; k < outputs * outputs; k++) room->C[k] = 0.0;
     for (PetscInt j = 0; j < N; j++) {
       const PetscReal *a = room->a + j * outputs;
@@ -155,12 +166,8 @@ static PetscErrorCode NAME(Coefficients)(const KalLayered *layered, const KalPer
     }
     PetscCall(KalLayeredWeigh(outputs, p->d + at, p->v + at, room->C, layered->damping, room->q));
   }
-  for (PetscInt j = 0; j < N; j++) {
-    PetscReal c = 0.0;
-
-    for (PetscInt k = 0; k < outputs; k++) c += room->q[k] * room->a[j * outputs + k];
-    room->c[j] = c * factor;
-  }
+  NAME(Project)
+  (N, outputs, room->q, factor, g, room->c);
   for (PetscInt j = 0; layered->antithetic && j < N / 2; j++) room->c[j] = room->c[2 * j] - room->c[2 * j + 1];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -178,14 +185,20 @@ static PetscErrorCode NAME(Increments)(KalAnalysis analysis, const KalPerturbed 
   PetscCall(NAME(TakeRoom)(layered, width, outputs, p->to - p->from, &room));
   for (PetscInt s = p->from, taken; s < p->to; s += taken) {
     taken = PetscMin(room.samples, p->to - s);
-    PetscCall(NAME(Draw)(layered, p->key, s, taken, room.draws, width, room.xi));
-    for (PetscInt i = 0; i < taken; i++) NAME(Perturb)
-    (width, room.draws, layered->antithetic, (REAL)p->spread, z + (size_t)(s + i) * (size_t)width, room.xi + (size_t)i * (size_t)(room.draws * width), room.zp + (size_t)i * (size_t)(N * width));
+    PetscCall(NAME(Draw)(layered, p->key, s, taken, width, &room));
+    for (PetscInt i = 0; i < taken; i++) {
+      NAME(TakeSample)
+      (layered, i, width, (REAL)p->spread, &room);
+      NAME(Perturb)
+      (width, room.draws, room.pitch, layered->antithetic, room.scale, z + (size_t)(s + i) * (size_t)width, room.xi, room.zp + (size_t)i * (size_t)(N * width));
+    }
     PetscCall(analysis->layers.advance(analysis->layers.ctx, p->x, p->stage, layered->stages, taken * N, room.zp, room.g));
     for (PetscInt i = 0; i < taken; i++) {
+      NAME(TakeSample)
+      (layered, i, width, (REAL)p->spread, &room);
       PetscCall(NAME(Coefficients)(layered, p, s + i - p->from, outputs, room.g + (size_t)i * (size_t)(N * outputs), &room));
       NAME(Combine)
-      (width, room.draws, room.c, room.xi + (size_t)i * (size_t)(room.draws * width), delta + (size_t)(s + i) * (size_t)width);
+      (width, room.draws, room.pitch, room.c, room.sign, room.xi, delta + (size_t)(s + i) * (size_t)width);
     }
   }
   PetscFunctionReturn(PETSC_SUCCESS);

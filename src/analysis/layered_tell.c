@@ -31,9 +31,9 @@ static PetscErrorCode Reserve(KalAnalysis analysis, PetscInt samples)
     PetscCall(PetscCalloc((size_t)samples * (size_t)layered->width[l] * layered->real + slack, &layered->delta[l]));
     features = PetscMax(features, (size_t)samples * (size_t)layer->rows * (size_t)layer->features);
   }
-  PetscCall(PetscFree(layered->features));
+  PetscCall(PetscFree(layered->room));
   PetscCall(PetscFree5(layered->outputs, layered->r, layered->d, layered->v, layered->losses));
-  PetscCall(PetscMalloc(features * layered->real, &layered->features));
+  PetscCall(PetscMalloc(features * layered->real, &layered->room));
   PetscCall(PetscMalloc5(outputs, &layered->outputs, outputs, &layered->r, outputs, &layered->d, outputs, &layered->v, samples, &layered->losses));
   layered->samples = samples;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -139,7 +139,7 @@ static PetscErrorCode Move(KalAnalysis analysis, const KalTold *told, KalNetwork
   const PetscReal correction[2] = {1.0 / (1.0 - PetscPowReal(layered->first, t)), 1.0 / (1.0 - PetscPowReal(layered->second, t))};
 
   PetscFunctionBeginUser;
-  PetscCall(analysis->layers.features(analysis->layers.ctx, l, told->batch->samples, l > 1 ? layered->state[l - 1] : told->batch->input, layered->features));
+  PetscCall(analysis->layers.features(analysis->layers.ctx, l, told->batch->samples, l > 1 ? layered->state[l - 1] : told->batch->input, layered->room, &layered->features));
   PetscCall(Regress(analysis, layer, l, told->batch->samples, layered->increment));
   if (layered->scaling == KAL_SCALING_MOMENTS) Kernels(analysis)->moments(layer, layered, factor, step, correction, layered->increment, network);
   else PetscCall(KalLayeredRidge(analysis, told, l, correction[0], step, network));

@@ -9,4 +9,11 @@
 #define KAL_WIDER
 #endif
 
+/* A function that must be compiled with what calls it, to take part in its wider vectors. */
+#if defined(__GNUC__)
+#define KAL_WITHIN __attribute__((always_inline)) static inline
+#else
+#define KAL_WITHIN static inline
+#endif
+
 #endif

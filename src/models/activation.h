@@ -21,9 +21,9 @@ typedef struct {
 
 PETSC_EXTERN const char *const KalActivations[];
 
-/* z = activation(z + bias), for units of n numbers each. */
-PETSC_INTERN void           KalActivateSingle(const KalActivation *, PetscInt units, PetscInt n, const PetscScalar *bias, float *z);
-PETSC_INTERN void           KalActivateDouble(const KalActivation *, PetscInt units, PetscInt n, const PetscScalar *bias, double *z);
+/* h = activation(z + bias), for units of n numbers each; h may be z. */
+PETSC_INTERN void           KalActivateSingle(const KalActivation *, PetscInt units, PetscInt n, const PetscScalar *bias, const float *z, float *h);
+PETSC_INTERN void           KalActivateDouble(const KalActivation *, PetscInt units, PetscInt n, const PetscScalar *bias, const double *z, double *h);
 PETSC_INTERN PetscErrorCode KalActivationText(const KalActivation *, size_t, char *);
 
 #endif

@@ -3,8 +3,8 @@
   undefines them. NaN stays NaN.
 */
 
-/* z = activation(z + bias) on n numbers. */
-static inline void NAME(Unit)(const KalActivation *activation, PetscInt n, REAL bias, REAL *z)
+/* h = activation(z + bias) on n numbers; h may be z. */
+KAL_WITHIN void NAME(Unit)(const KalActivation *activation, PetscInt n, REAL bias, const REAL *z, REAL *h)
 {
   const REAL steps = (REAL)(activation->levels - 1);
 
@@ -12,43 +12,43 @@ static inline void NAME(Unit)(const KalActivation *activation, PetscInt n, REAL 
   case KAL_RELU:
     for (PetscInt i = 0; i < n; i++) {
       const REAL v = z[i] + bias;
-      z[i]         = v < 0 ? 0 : v;
+      h[i]         = v < 0 ? 0 : v;
     }
     break;
   case KAL_TANH:
-    for (PetscInt i = 0; i < n; i++) z[i] = TANH(z[i] + bias);
+    for (PetscInt i = 0; i < n; i++) h[i] = TANH(z[i] + bias);
     break;
   case KAL_SIGMOID:
-    for (PetscInt i = 0; i < n; i++) z[i] = SIGMOID(z[i] + bias);
+    for (PetscInt i = 0; i < n; i++) h[i] = SIGMOID(z[i] + bias);
     break;
   case KAL_HEAVISIDE:
     for (PetscInt i = 0; i < n; i++) {
       const REAL v = z[i] + bias, step = v <= 0 ? 0 : v;
-      z[i] = v > 0 ? 1 : step;
+      h[i] = v > 0 ? 1 : step;
     }
     break;
   case KAL_LINEAR:
-    for (PetscInt i = 0; i < n; i++) z[i] += bias;
+    for (PetscInt i = 0; i < n; i++) h[i] = z[i] + bias;
     break;
   case KAL_SIGN:
     for (PetscInt i = 0; i < n; i++) {
       const REAL v = z[i] + bias, sign = v <= 0 ? -1 : v;
-      z[i] = v > 0 ? 1 : sign;
+      h[i] = v > 0 ? 1 : sign;
     }
     break;
   case KAL_STEPS:
     for (PetscInt i = 0; i < n; i++) {
       const REAL v = (z[i] + bias + 1) / 2, low = v < 0 ? 0 : v;
-      z[i] = CEIL((low > 1 ? 1 : low) * steps - (REAL)0.5) / steps;
+      h[i] = CEIL((low > 1 ? 1 : low) * steps - (REAL)0.5) / steps;
     }
     break;
   }
 }
 
-KAL_WIDER void NAME(KalActivate)(const KalActivation *activation, PetscInt units, PetscInt n, const PetscScalar *bias, REAL *z)
+KAL_WIDER void NAME(KalActivate)(const KalActivation *activation, PetscInt units, PetscInt n, const PetscScalar *bias, const REAL *z, REAL *h)
 {
   for (PetscInt u = 0; u < units; u++) NAME(Unit)
-  (activation, n, (REAL)bias[u], z + (PetscInt64)u * n);
+  (activation, n, (REAL)bias[u], z + (PetscInt64)u * n, h + (PetscInt64)u * n);
 }
 
 #undef REAL

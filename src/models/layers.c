@@ -54,18 +54,19 @@ PetscErrorCode KalModelGetLayer(KalModel model, PetscInt stage, KalLayer *layer)
 +  model - the model, set up
 .  stage - that behind the layer, from 1
 .  samples - samples
--  before - their states at the stage before it, of the model's precision
+.  before - their states at the stage before it, of the model's precision
+-  room - samples x rows x features numbers, which may be written
 
    Output Parameter:
-.  features - samples x rows x features numbers, a row contiguous
+.  features - samples x rows x features numbers, a row contiguous: in `room`, or `before` where they are the states themselves
 
    Errors: PETSC_ERR_SUP where the type has no layers
 @*/
-PetscErrorCode KalModelFeatures(KalModel model, PetscInt stage, PetscInt samples, const void *before, void *features)
+PetscErrorCode KalModelFeatures(KalModel model, PetscInt stage, PetscInt samples, const void *before, void *room, const void **features)
 {
   PetscFunctionBeginUser;
   PetscCall(CheckStage(model, stage, 1));
-  PetscCall((*model->ops.features)(model, stage, samples, before, features));
+  PetscCall((*model->ops.features)(model, stage, samples, before, room, features));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -111,15 +111,16 @@ static PetscErrorCode NAME(Advance)(KalModel model, const PetscScalar *x, PetscI
     REAL          *weights = room.weights;
 
     for (PetscInt l = from + 1; l <= to; l++) {
-      REAL    *next = l == to ? out + (PetscInt64)s * last : room.state[l % 2];
-      KalLayer layer;
+      REAL       *next = l == to ? out + (PetscInt64)s * last : room.state[l % 2];
+      const void *features;
+      KalLayer    layer;
 
       PetscCall((*model->ops.layer)(model, l, &layer));
       if (s == 0) NAME(PackWeights)
       (kernels, &layer, x, weights);
-      PetscCall((*model->ops.features)(model, l, taken, state, room.features));
+      PetscCall((*model->ops.features)(model, l, taken, state, room.features, &features));
       NAME(Product)
-      (kernels, &layer, x, taken * layer.rows, room.features, weights, room.tile, room.panel, next);
+      (kernels, &layer, x, taken * layer.rows, (const REAL *)features, weights, room.tile, room.panel, next);
       weights += (PetscInt64)KalPanelCount(layer.units, KalPanelsChoose(kernels, layer.units)->width) * KalPanelsChoose(kernels, layer.units)->width * layer.features;
       state = next;
     }

@@ -214,18 +214,18 @@ static PetscErrorCode KalModelLayer_MLP(KalModel model, PetscInt stage, KalLayer
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The activated units of the layer before, or the inputs. */
-static PetscErrorCode KalModelFeatures_MLP(KalModel model, PetscInt stage, PetscInt samples, const void *before, void *features)
+/* The activated units of the layer before, or the inputs themselves. */
+static PetscErrorCode KalModelFeatures_MLP(KalModel model, PetscInt stage, PetscInt samples, const void *before, void *room, const void **features)
 {
-  const KalMLP     *mlp    = (const KalMLP *)model->data;
-  const PetscInt    count  = samples * mlp->width[stage - 1];
-  const PetscScalar none   = 0.0;
-  const PetscBool   single = model->precision == KAL_SINGLE ? PETSC_TRUE : PETSC_FALSE;
+  const KalMLP     *mlp   = (const KalMLP *)model->data;
+  const PetscInt    count = samples * mlp->width[stage - 1];
+  const PetscScalar none  = 0.0;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMemcpy(features, before, (size_t)count * (single ? sizeof(float) : sizeof(double))));
-  if (stage > 1 && single) KalActivateSingle(&mlp->activation, 1, count, &none, (float *)features);
-  if (stage > 1 && !single) KalActivateDouble(&mlp->activation, 1, count, &none, (double *)features);
+  *features = stage > 1 ? room : before;
+  if (stage == 1) PetscFunctionReturn(PETSC_SUCCESS);
+  if (model->precision == KAL_SINGLE) KalActivateSingle(&mlp->activation, 1, count, &none, (const float *)before, (float *)room);
+  else KalActivateDouble(&mlp->activation, 1, count, &none, (const double *)before, (double *)room);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

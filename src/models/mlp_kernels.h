@@ -49,7 +49,7 @@ static void NAME(Layer)(const KalMLP *mlp, PetscInt l, const KalPanels *kernels,
       REAL *tile = out + p * panelout + (PetscInt64)u * height;
 
       kernel->PRODUCT(numbers, in + p * panelin, weights + (PetscInt64)u * numbers, kernel->width, PETSC_FALSE, tile, (size_t)height);
-      if (l + 1 < mlp->layers) ACTIVATE(&mlp->activation, taken, height, bias + u, tile);
+      if (l + 1 < mlp->layers) ACTIVATE(&mlp->activation, taken, height, bias + u, tile, tile);
     }
   }
 }

@@ -1,10 +1,10 @@
 /* What a method is told of a network's layers. */
 #include "runimpl.h"
 
-static PetscErrorCode Features(void *ctx, PetscInt stage, PetscInt samples, const void *before, void *features)
+static PetscErrorCode Features(void *ctx, PetscInt stage, PetscInt samples, const void *before, void *room, const void **features)
 {
   PetscFunctionBeginUser;
-  PetscCall(KalModelFeatures((KalModel)ctx, stage, samples, before, features));
+  PetscCall(KalModelFeatures((KalModel)ctx, stage, samples, before, room, features));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
