@@ -41,6 +41,12 @@ cases=(
    $real -mlp_layers 20,7,3 -mlp_activation tanh -analysis_type haber -analysis_schedule_cycles 10 -haber_step_schedule cosine -haber_spread_schedule geometric -analysis_space observation -observations_batch 5 -ensemble_size 4 -ensemble_exchange messages"
   "haber, cross-entropy in logits, matrix-free, momentum, heaviside, unit
    $image -observations_normalize unit -mlp_layers 20,17,4 -mlp_activation heaviside -analysis_type haber -haber_momentum 0.5 -haber_damping 5 -analysis_space matrix-free -observations_output logits -observations_batch 61 -ensemble_size 19"
+  "layered, one network, orthogonal, relative spread, single
+   $class -mlp_layers 20,13,4 -analysis_type layered -layered_draws orthogonal -layered_perturbations 16 -layered_spread_kind relative -observations_batch 23 -ensemble_size 1 -model_precision single"
+  "layered, fewer networks than ranks, backward, covariance, kalman, sign, images
+   $image -mlp_layers 20,9,7,4 -mlp_activation sign -analysis_type layered -layered_variant kalman -layered_scaling covariance -layered_sweep backward -layered_step 0.3 -observations_batch 53 -ensemble_size 2"
+  "layered, as many networks as some ranks, targets, steps, signs, antithetic, alternate, momentum
+   $real -mlp_layers 20,7,3 -mlp_activation steps -mlp_activation_levels 3 -analysis_type layered -layered_draws signs -layered_antithetic -layered_sweep alternate -observations_batch 11 -ensemble_size 5 -layered_decay 0.1"
 )
 
 results=()
