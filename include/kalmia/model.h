@@ -6,6 +6,7 @@
 
 typedef const char *KalModelType;
 #define KALMODELMLP                 "mlp"
+#define KALMODELCNN                 "cnn"
 #define KALMODELLORENZ63            "lorenz63"
 #define KALMODELLORENZ96            "lorenz96"
 #define KALMODELKURAMOTOSIVASHINSKY "kuramoto-sivashinsky"
@@ -21,6 +22,7 @@ typedef const char *KalModelType;
 */
 typedef struct {
   PetscInt   features, units, rows;
+  PetscBool  biased; /* whether units have biases */
   PetscInt64 offset; /* in the parameters: the features' weights of unit after unit, then the units' biases */
 } KalLayer;
 

@@ -211,7 +211,7 @@ static void NAME(PackFeatures)(const KalLayer *layer, PetscInt rows, PetscInt fi
 
   for (PetscInt k = 0; k < rows; k++, panel += height, features += layer->features) {
     if (taken) memcpy(panel, features + first, (size_t)taken * sizeof *panel);
-    for (PetscInt i = taken; i < height; i++) panel[i] = first + i == layer->features ? 1 : 0;
+    for (PetscInt i = taken; i < height; i++) panel[i] = layer->biased && first + i == layer->features ? 1 : 0;
   }
 }
 
@@ -260,7 +260,7 @@ static void NAME(Moments)(const KalLayer *layer, const KalLayered *layered, Pets
 
     NAME(MoveUnit)
     (F, factor, keep, layered->floor, correction, step, shrink, g, network->x + at, network->first + at, network->second + at);
-    NAME(MoveUnit)
+    if (layer->biased) NAME(MoveUnit)
     (1, factor, keep, layered->floor, correction, step, 1.0, g + F, network->x + bias, network->first + bias, network->second + bias);
   }
 }

@@ -17,7 +17,7 @@ static PetscErrorCode TakeCovariance(KalAnalysis analysis, const KalLayeredKerne
 
     for (PetscInt i = 0; i < taken; i++) {
       kernels->get(F, (const char *)layered->features + (size_t)(k + i) * (size_t)F * layered->real, layered->rows + (size_t)i * (size_t)order);
-      layered->rows[(size_t)i * (size_t)order + (size_t)F] = 1.0;
+      layered->rows[(size_t)i * (size_t)order + (size_t)F] = layer->biased ? 1.0 : 0.0;
     }
     PetscCall(PetscBLASIntCast(taken, &count));
     PetscCallBLAS("BLASsyrk", BLASsyrk_("L", "N", &order, &count, &share, layered->rows, &order, &keep, covariance, &order));
@@ -48,7 +48,7 @@ static void MoveUnits(const KalLayered *layered, const KalLayer *layer, PetscRea
   const PetscReal keep = layered->first, shrink = 1.0 - step * layered->decay;
 
   for (PetscInt u = 0; u < layer->units; u++) {
-    for (PetscInt i = 0; i <= F; i++) {
+    for (PetscInt i = 0; i < F + (layer->biased ? 1 : 0); i++) {
       const PetscInt64 at = layer->offset + (i < F ? (PetscInt64)u * F + i : (PetscInt64)layer->units * F + u);
 
       network->first[at] = keep * network->first[at] + (1.0 - keep) * layered->right[(size_t)u * (size_t)(F + 1) + (size_t)i];

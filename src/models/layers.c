@@ -113,3 +113,30 @@ PetscErrorCode KalModelAdvance(KalModel model, const PetscScalar *x, PetscInt fr
   else PetscCall(AdvanceDouble(model, x, from, to, samples, (const double *)in, (double *)out));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+/*
+  KalModelObserve_Layers - What a network predicts, layer by layer: the `observe` of a type that has layers
+
+  Not Collective
+*/
+PetscErrorCode KalModelObserve_Layers(KalModel model, const KalColumns *parameters, PetscReal stage, const KalColumns *columns, const KalBatch *batch, PetscScalar **y, KalStatus *status)
+{
+  const PetscInt64 count = (PetscInt64)batch->samples * batch->outputs;
+  float           *single;
+
+  PetscFunctionBeginUser;
+  (void)parameters;
+  (void)stage;
+  (void)status; /* KalModelObserve() looks for numbers that are not finite */
+  if (model->precision == KAL_DOUBLE) {
+    for (PetscInt k = 0; k < columns->count; k++) PetscCall(KalModelAdvance(model, columns->column[k], 0, model->stages, batch->samples, batch->input, y[k]));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(PetscMalloc1(count, &single));
+  for (PetscInt k = 0; k < columns->count; k++) {
+    PetscCall(KalModelAdvance(model, columns->column[k], 0, model->stages, batch->samples, batch->input, single));
+    for (PetscInt64 i = 0; i < count; i++) y[k][i] = (PetscScalar)single[i];
+  }
+  PetscCall(PetscFree(single));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

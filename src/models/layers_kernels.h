@@ -18,7 +18,7 @@ static PetscErrorCode NAME(Width)(KalModel model, PetscInt stage, PetscInt *widt
 KAL_WIDER static void NAME(PutRows)(PetscInt rows, PetscInt units, PetscInt taken, PetscInt height, const PetscScalar *bias, const REAL *tile, REAL *restrict out)
 {
   for (PetscInt i = 0; i < rows; i++) {
-    for (PetscInt u = 0; u < taken; u++) out[(PetscInt64)i * units + u] = tile[(PetscInt64)u * height + i] + (REAL)bias[u];
+    for (PetscInt u = 0; u < taken; u++) out[(PetscInt64)i * units + u] = tile[(PetscInt64)u * height + i] + (bias ? (REAL)bias[u] : 0);
   }
 }
 
@@ -36,7 +36,7 @@ static void NAME(PackWeights)(const KalPanels *kernels, const KalLayer *layer, c
 static void NAME(Product)(const KalPanels *kernels, const KalLayer *layer, const PetscScalar *x, PetscInt rows, const REAL *features, const REAL *weights, REAL *tile, REAL *panel, REAL *out)
 {
   const KalPanelWidth *kernel = KalPanelsChoose(kernels, layer->units);
-  const PetscScalar   *bias   = x + layer->offset + (PetscInt64)layer->features * layer->units;
+  const PetscScalar   *bias   = layer->biased ? x + layer->offset + (PetscInt64)layer->features * layer->units : NULL;
   const PetscInt       height = kernels->HEIGHT;
 
   for (PetscInt i = 0; i < rows; i += height) {
@@ -47,7 +47,7 @@ static void NAME(Product)(const KalPanels *kernels, const KalLayer *layer, const
     for (PetscInt u = 0; u < layer->units; u += kernel->width) {
       kernel->PRODUCT(layer->features, panel, weights + (PetscInt64)u * layer->features, kernel->width, PETSC_FALSE, tile, (size_t)height);
       NAME(PutRows)
-      (taken, layer->units, PetscMin(kernel->width, layer->units - u), height, bias + u, tile, out + (PetscInt64)i * layer->units + u);
+      (taken, layer->units, PetscMin(kernel->width, layer->units - u), height, bias ? bias + u : NULL, tile, out + (PetscInt64)i * layer->units + u);
     }
   }
 }
@@ -76,7 +76,9 @@ static PetscErrorCode NAME(Room)(KalModel model, PetscInt from, PetscInt to, Pet
     panel    = PetscMax(panel, (PetscInt64)layer.features * kernels->HEIGHT);
     state    = PetscMax(state, (PetscInt64)layer.rows * layer.units);
   }
-  room->samples = (PetscInt)PetscMin((PetscInt64)samples, PetscMax(1, (KAL_LAYER_NUMBERS / features + kernels->HEIGHT - 1) / kernels->HEIGHT * kernels->HEIGHT));
+  room->samples = PetscMax(1, (PetscInt)(KAL_LAYER_NUMBERS / features));
+  if (room->samples > kernels->HEIGHT) room->samples -= room->samples % kernels->HEIGHT; /* whole panels where a sample is a row */
+  room->samples = PetscMin(room->samples, samples);
   numbers       = KAL_LAYER_TILE + panel + weights + room->samples * (features + 2 * state);
   bytes         = (size_t)numbers * sizeof(REAL) + KAL_PANEL_ALIGN;
   if (bytes > model->layerbytes) {

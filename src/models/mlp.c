@@ -6,9 +6,8 @@
   contiguous), then its biases.
 */
 #include <models/mlpimpl.h>
+#include <models/prior.h>
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* "784,100,10" */
@@ -98,20 +97,6 @@ static PetscErrorCode KalModelSetFromOptions_MLP(KalModel model, KalOptionItems 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The standard deviation that he, xavier, lecun or a number names; negative for anything else. */
-static PetscReal ScaleOf(const char *text, PetscInt fan_in, PetscInt fan_out)
-{
-  char     *end;
-  PetscReal value;
-
-  if (!strcmp(text, "he")) return PetscSqrtReal(2.0 / (PetscReal)fan_in);
-  if (!strcmp(text, "xavier")) return PetscSqrtReal(2.0 / ((PetscReal)fan_in + (PetscReal)fan_out));
-  if (!strcmp(text, "lecun")) return PetscSqrtReal(1.0 / (PetscReal)fan_in);
-  errno = 0;
-  value = strtod(text, &end);
-  return end == text || *end || errno || !(value > 0.0 && value <= PETSC_MAX_REAL) ? -1.0 : value;
-}
-
 /* Refuses layers that do not fit the data. */
 static PetscErrorCode CheckDataSizes(KalModel model, const KalMLP *mlp)
 {
@@ -137,7 +122,7 @@ static PetscErrorCode KalModelSetUp_MLP(KalModel model)
     const PetscInt fan_in = mlp->width[l], fan_out = mlp->width[l + 1];
     const char    *scale = mlp->scale[mlp->scales == 1 ? 0 : l];
 
-    mlp->sd[l] = ScaleOf(scale, fan_in, fan_out);
+    mlp->sd[l] = KalPriorScale(scale, fan_in, fan_out);
     PetscCheck(mlp->sd[l] > 0.0, model->comm, PETSC_ERR_ARG_OUTOFRANGE, "Prior scale %s of layer %" PetscInt_FMT " (-mlp_prior_scale): allowed are he, xavier, lecun and positive numbers", scale, l + 1);
     mlp->offset[l] = n;
     PetscCall(PetscBLASIntCast(fan_in, &unused));
@@ -153,30 +138,6 @@ static PetscErrorCode KalModelSetUp_MLP(KalModel model)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* x = sd (c + spread z) about the network c, the same for every member of a seed; or x = sd z. A center's key gives c itself. */
-static PetscErrorCode DrawAt(const KalMLP *mlp, KalKey key, PetscReal sd, PetscInt64 first, PetscInt64 count, PetscScalar *x)
-{
-  PetscReal center[1024];
-  KalKey    one = key;
-
-  PetscFunctionBeginUser;
-  one.purpose = KAL_DRAW_CENTER;
-  one.cycle   = 0;
-  one.member  = 0;
-  for (PetscInt64 i = 0; i < count; i += (PetscInt64)PETSC_STATIC_ARRAY_LENGTH(center)) {
-    const PetscInt64 n = PetscMin(count - i, (PetscInt64)PETSC_STATIC_ARRAY_LENGTH(center));
-
-    PetscCall(KalDrawNormal(key, first + i, n, x + i));
-    if (!mlp->center || key.purpose == KAL_DRAW_CENTER) {
-      for (PetscInt64 j = 0; j < n; j++) x[i + j] *= sd;
-    } else {
-      PetscCall(KalDrawNormal(one, first + i, n, center));
-      for (PetscInt64 j = 0; j < n; j++) x[i + j] = sd * (center[j] + mlp->spread * x[i + j]);
-    }
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode KalModelInitial_MLP(KalModel model, KalKey key, PetscScalar *x)
 {
   const KalMLP *mlp = (const KalMLP *)model->data;
@@ -185,8 +146,8 @@ static PetscErrorCode KalModelInitial_MLP(KalModel model, KalKey key, PetscScala
   for (PetscInt l = 0; l < mlp->layers; l++) {
     const PetscInt64 weights = mlp->offset[l], biases = weights + (PetscInt64)mlp->width[l] * mlp->width[l + 1];
 
-    PetscCall(DrawAt(mlp, key, mlp->sd[l], weights, biases - weights, x + weights));
-    PetscCall(DrawAt(mlp, key, mlp->bias_scale, biases, mlp->offset[l + 1] - biases, x + biases));
+    PetscCall(KalPriorDraw(mlp->center, mlp->spread, key, mlp->sd[l], weights, biases - weights, x + weights));
+    PetscCall(KalPriorDraw(mlp->center, mlp->spread, key, mlp->bias_scale, biases, mlp->offset[l + 1] - biases, x + biases));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -210,7 +171,7 @@ static PetscErrorCode KalModelLayer_MLP(KalModel model, PetscInt stage, KalLayer
   const KalMLP *mlp = (const KalMLP *)model->data;
 
   PetscFunctionBeginUser;
-  *layer = (KalLayer){.features = mlp->width[stage - 1], .units = mlp->width[stage], .rows = 1, .offset = mlp->offset[stage - 1]};
+  *layer = (KalLayer){.features = mlp->width[stage - 1], .units = mlp->width[stage], .rows = 1, .biased = PETSC_TRUE, .offset = mlp->offset[stage - 1]};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

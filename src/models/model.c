@@ -12,6 +12,7 @@ static struct {
   PetscErrorCode (*create)(KalModel);
 } types[KAL_MODEL_TYPES] = {
     {KALMODELMLP,                 KalModelCreate_MLP                },
+    {KALMODELCNN,                 KalModelCreate_CNN                },
     {KALMODELLORENZ63,            KalModelCreate_Lorenz63           },
     {KALMODELLORENZ96,            KalModelCreate_Lorenz96           },
     {KALMODELKURAMOTOSIVASHINSKY, KalModelCreate_KuramotoSivashinsky},

@@ -25,6 +25,7 @@ struct _p_KalModel {
 };
 
 PETSC_INTERN PetscErrorCode KalModelCreate_MLP(KalModel);
+PETSC_INTERN PetscErrorCode KalModelCreate_CNN(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Lorenz63(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Lorenz96(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_KuramotoSivashinsky(KalModel);
@@ -32,6 +33,8 @@ PETSC_INTERN PetscErrorCode KalModelCreate_Advection(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Linear(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Shell(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Command(KalModel);
+
+PETSC_INTERN PetscErrorCode KalModelObserve_Layers(KalModel, const KalColumns *, PetscReal, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
 
 /* Types from a shared object, plugin.c. */
 PETSC_INTERN PetscBool      KalModelIsPlugin(const char *name);
