@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains a network on Fashion-MNIST by ensemble Kalman updates, on all cores of this machine.
+# Trains a network on Fashion-MNIST layer by layer, with forward passes and local ensemble analyses, on all cores of this machine.
 #   KALMIA_OUT    the snapshot to write (default: quickstart.h5 in the current folder)
 #   KALMIA_RANKS  how many ranks (default: as many as cores)
 # Arguments are handed on to kalmia, after the options of share/kalmia/quickstart.yaml.
@@ -37,8 +37,8 @@ if [ -z "$accuracy" ]; then
   echo "quickstart: the run printed no result line with an accuracy" >&2
   exit 1
 fi
-if ! awk -v a="$accuracy" 'BEGIN { exit !(a + 0 >= 0.83) }'; then
-  echo "quickstart: the accuracy is $accuracy, less than the 0.83 this run is to reach" >&2
+if ! awk -v a="$accuracy" 'BEGIN { exit !(a + 0 >= 0.86) }'; then
+  echo "quickstart: the accuracy is $accuracy, less than the 0.86 this run is to reach" >&2
   exit 1
 fi
 if [ ! -s "$out" ]; then
@@ -52,7 +52,7 @@ if [ "$PWD" = "$root" ]; then here=; fi
 bin=${here}build
 cat <<END
 
-Test accuracy $accuracy, without back-propagation; the ensemble is in $out.
+Test accuracy $accuracy, without back-propagation; the network is in $out.
   once a shell           . ${here}jobs/setup.sh
   continue               mpiexec -n $ranks $bin/kalmia -restart $out -run_cycles $more
   on other ranks         mpiexec -n 3 $bin/kalmia -restart $out -run_cycles $more    (the same bits)
