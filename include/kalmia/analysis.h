@@ -32,6 +32,7 @@ typedef struct {
   PetscInt  points;      /* most columns it asks to be evaluated at once */
   PetscInt  gathered;    /* arrays of p x N, predictions of all members, that every rank holds */
   PetscInt  brought;     /* arrays with its share of p x N that a rank brings together for its row blocks */
+  PetscReal work;        /* bytes of other work space on a rank; known after KalAnalysisCheck() */
   PetscBool generated;   /* members are generated about a mean: no n x N is stored */
   PetscBool locations;   /* needs KalModel's locate */
   PetscBool adjoint;     /* needs KalModel's adjoint */

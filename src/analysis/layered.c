@@ -98,6 +98,7 @@ static PetscErrorCode TakeLayers(KalAnalysis analysis)
     right     = PetscMax(right, one * (size_t)layer->units);
     covariances += one * one;
   }
+  layered->increments = increment;
   PetscCall(PetscMalloc(increment * layered->real, &layered->increment));
   if (layered->scaling == KAL_SCALING_MOMENTS) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(covariances <= (size_t)(PETSC_MAX_INT / analysis->N), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-layered_scaling covariance holds %zu numbers for each of %" PetscInt_FMT " networks, too many: take -layered_scaling moments", covariances, analysis->N);
@@ -123,6 +124,26 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   analysis->needs.untimed = PETSC_TRUE;
   PetscCall(PetscCalloc1(analysis->N, &layered->loss));
   if (!layered->group.owner) PetscCall(PetscMalloc1((size_t)analysis->n * (size_t)(1 + analysis->needs.copies), &layered->replica));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The work space of a batch is known once the batch is. */
+static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
+{
+  KalLayered *layered = (KalLayered *)analysis->data;
+  PetscReal   states = 0.0, features = 0.0, numbers;
+  PetscInt    samples;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
+  for (PetscInt l = 1; l <= layered->stages; l++) {
+    const KalLayer *layer = &analysis->layers.layer[l - 1];
+
+    states += 2.0 * layered->width[l];
+    features = PetscMax(features, (PetscReal)layer->rows * layer->features);
+  }
+  numbers              = samples * (states + features) + 2.0 * layered->N * layered->widest + (PetscReal)layered->increments;
+  analysis->needs.work = numbers * (PetscReal)layered->real + 8.0 * layered->covariances * (PetscReal)analysis->N + (layered->replica ? 8.0 * analysis->n * (1.0 + analysis->needs.copies) : 0.0);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -247,6 +268,7 @@ PetscErrorCode KalAnalysisCreate_Layered(KalAnalysis analysis)
   analysis->data               = layered;
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;
+  analysis->ops.check          = Check;
   analysis->ops.begin          = Begin;
   analysis->ops.ask            = Ask;
   analysis->ops.tell           = KalLayeredTell;

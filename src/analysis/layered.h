@@ -62,7 +62,8 @@ typedef struct {
   void       *state[KAL_LAYERED_STAGES + 1], *delta[KAL_LAYERED_STAGES + 1], *room; /* of features */
   const void *features;                                                             /* of the stage in hand */
   PetscReal  *outputs, *r, *d, *v, *losses;
-  PetscReal  *loss; /* of each network */
+  PetscReal  *loss;       /* of each network */
+  size_t      increments; /* numbers of a layer's, at most */
   void       *increment, *work;
   size_t      workbytes;
   PetscReal  *normal, *right, *rows; /* of the covariance's solves */

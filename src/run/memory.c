@@ -114,6 +114,7 @@ PetscErrorCode KalRunMemory(KalRun run)
   PetscCall(Line(run, "predictions", 8.0 * p * ((run->needs.points + groups - 1) / groups), &sum));
   PetscCall(Line(run, "predictions of all members", 8.0 * p * N * (run->needs.gathered + (PetscReal)run->needs.brought / run->size), &sum));
   PetscCall(Line(run, "N x N", 8.0 * N * N * (run->needs.generated ? 3.0 : 6.0), &sum));
+  if (run->needs.work > 0.0) PetscCall(Line(run, "method", run->needs.work, &sum));
   PetscCall(Line(run, "data", data, &sum));
   PetscCall(Line(run, "model", work, &sum));
   PetscCall(PetscPrintf(run->comm, " = %.1f\n", (double)(sum / KAL_MEGA)));

@@ -199,6 +199,7 @@ static PetscErrorCode DryRun(KalRun run)
   if (model) run->n = 1; /* the method's own options can be looked at all the same */
   analysis = SetUpAnalysis(run);
   if (!data && !analysis) analysis = KalAnalysisCheck(run->analysis, run->observations);
+  PetscCall(KalAnalysisGetNeeds(run->analysis, &run->needs));
   if (!data && !model && !analysis) analysis = CheckOperator(run);
   options = CheckOptions(run);
   path    = run->damaged ? PETSC_SUCCESS : CheckSnapshotPath(run); /* what is there would be put aside */
@@ -247,6 +248,7 @@ PetscErrorCode KalRunSetUp(KalRun run)
   }
   PetscCall(SetUpAnalysis(run));
   PetscCall(KalAnalysisCheck(run->analysis, run->observations));
+  PetscCall(KalAnalysisGetNeeds(run->analysis, &run->needs));
   PetscCall(CheckOperator(run));
   PetscCall(CheckOptions(run));
   PetscCall(KalRunSetAside(run));
