@@ -84,6 +84,7 @@ typedef enum {
 typedef enum {
   KAL_LOSS_SQUARED,
   KAL_LOSS_CROSS_ENTROPY,
+  KAL_LOSS_POISSON,
 } KalLossType;
 typedef enum {
   KAL_OUTPUT_PROBABILITIES,

@@ -43,7 +43,7 @@ static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
   PetscFunctionBeginUser;
   PetscCall(KalSmootherCheck(analysis, observations, esmda->steps, "-esmda_steps"));
   PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
-  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "esmda with -observations_loss cross-entropy: class labels have no Gaussian noise to perturb them by; use etki, or the squared loss");
+  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "esmda with -observations_loss %s: class labels and counts have no Gaussian noise to perturb them by; use etki, or the squared loss", KalLossTypes[loss]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -151,7 +151,7 @@ static PetscErrorCode CheckLoss(KalAnalysis analysis, KalObservations observatio
 
   PetscFunctionBeginUser;
   PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
-  PetscCheck(loss == KAL_LOSS_SQUARED || !inv->perturbed, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_update stochastic with -observations_loss cross-entropy: class labels have no Gaussian noise to perturb them by; use -%s_update deterministic, or the squared loss", inv->prefix, inv->prefix);
+  PetscCheck(loss == KAL_LOSS_SQUARED || !inv->perturbed, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_update stochastic with -observations_loss %s: class labels and counts have no Gaussian noise to perturb them by; use -%s_update deterministic, or the squared loss", inv->prefix, KalLossTypes[loss], inv->prefix);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -3,6 +3,7 @@
 
 #include <ensemble/expreal.h>
 #include <ensemble/wider.h>
+#include <math.h>
 
 /* Smallest probability in the weight of logits: keeps what is divided by its root finite. */
 #define KAL_PROBABILITY_TINY 1e-12
@@ -94,7 +95,7 @@ static PetscErrorCode CheckRows(const KalRows *rows, PetscInt outputs, PetscInt 
 static PetscErrorCode CheckBatch(KalObservations obs, const KalBatch *batch)
 {
   PetscFunctionBeginUser;
-  PetscCheck(batch->outputs >= 1 && (obs->loss == KAL_LOSS_SQUARED || batch->label), PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "The batch has %" PetscInt_FMT " outputs and %s labels; the cross-entropy needs labels", batch->outputs, batch->label ? "its" : "no");
+  PetscCheck(batch->outputs >= 1 && (obs->loss != KAL_LOSS_CROSS_ENTROPY || batch->label), PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "The batch has %" PetscInt_FMT " outputs and %s labels; the cross-entropy needs labels", batch->outputs, batch->label ? "its" : "no");
   PetscCheck(batch->target || !batch->samples, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "The batch has no targets; those of a twin come from KalObservationsTruth()");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -232,6 +233,46 @@ static void WhitenLogits(const PetscScalar *target, const PetscInt *label, Petsc
   }
 }
 
+/* -log of the probability of a count y whose rate has the logarithm g */
+static inline PetscReal Poisson(PetscReal y, PetscReal g)
+{
+  return PetscExpReal(g) - y * g + lgamma(y + 1.0);
+}
+
+/* Counts: weight rate, of which sqrt(rate) is the root. */
+static void WhitenPoisson(const PetscScalar *target, KalWhitening *w, PetscScalar *work)
+{
+  const PetscInt     rows = w->rows->count;
+  PetscScalar *const mean = work, *const q = work + rows, *const factor = work + 2 * (size_t)rows;
+  const PetscScalar *at;
+
+  MeanOfMembers(rows, w->members, w->status, w->active, w->rows->x[0], (size_t)w->rows->ld[0], mean);
+  at      = w->center >= 0 ? Column(w->rows, w->center) : mean;
+  w->loss = 0.0;
+  for (PetscInt i = 0; i < rows; i++) {
+    const PetscReal rate = KalExpReal(at[i]);
+
+    q[i]           = PetscSqrtReal(PetscMax(rate, KAL_PROBABILITY_TINY));
+    factor[i]      = q[i] * w->scale;
+    w->residual[i] = (target[i] - rate) / q[i];
+    w->loss += Poisson(target[i], at[i]);
+  }
+  for (PetscInt j = 0; j < w->members; j++) {
+    const PetscScalar *const g = Column(w->rows, j);
+    PetscScalar *const       a = w->anomalies + (size_t)j * (size_t)rows;
+    PetscScalar *const       r = w->residuals ? w->residuals + (size_t)j * (size_t)rows : NULL;
+
+    if (!Takes(w->status, j)) {
+      Zero(rows, a);
+      if (r) Zero(rows, r);
+      continue;
+    }
+    for (PetscInt i = 0; i < rows; i++) a[i] = g[i];
+    Center(rows, mean, factor, a);
+    for (PetscInt i = 0; r && i < rows; i++) r[i] = (target[i] - KalExpReal(g[i])) / q[i];
+  }
+}
+
 /*@
    KalObservationsWhiten - Makes predictions ready for an analysis: anomalies A and residuals r, whitened by the loss
 
@@ -269,6 +310,9 @@ static void WhitenLogits(const PetscScalar *target, const PetscInt *label, Petsc
    matrix of the loss and A'r = E'(y - p) minus its gradient (Kovachki and Stuart 2019, arXiv 1808.03620, for the gradient
    in place of a residual). q is kept at 1e-6 at least.
 
+   Poisson, rates l = exp(gc), q = sqrt(l): A_j = scale q (g_j - gbar), r = (y - l)/q, r_j = (y - exp(g_j))/q; loss
+   l - y gc + log y!. A'A is the Gauss-Newton matrix, A'r minus the gradient.
+
    A probability averaged over members can underflow to zero; its loss is cut off at 708.
 @*/
 PetscErrorCode KalObservationsWhiten(KalObservations obs, const KalBatch *batch, KalWhitening *w)
@@ -292,6 +336,7 @@ PetscErrorCode KalObservationsWhiten(KalObservations obs, const KalBatch *batch,
   w->rejected = 0;
   if (batch->timed) KalTimedWhiten(obs, batch, w, work);
   else if (obs->loss == KAL_LOSS_SQUARED) WhitenSquared(obs, target, w, work);
+  else if (obs->loss == KAL_LOSS_POISSON) WhitenPoisson(target, w, work);
   else if (obs->output == KAL_OUTPUT_LOGITS) WhitenLogits(target, label, c, w, work);
   else WhitenProbabilities(obs, target, label, c, w, work);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -317,7 +362,7 @@ PetscErrorCode KalObservationsWhiten(KalObservations obs, const KalBatch *batch,
 
    Notes:
    Cross-entropy, whatever -observations_output says: r = p - y, d = v = p with p = softmax(g). Squared loss:
-   r = (g - y)/gamma, d = 1/gamma, v = 0.
+   r = (g - y)/gamma, d = 1/gamma, v = 0. Poisson: r = l - y, d = l = exp(g), v = 0.
 @*/
 PetscErrorCode KalObservationsLinearize(KalObservations obs, const KalBatch *batch, PetscInt first, PetscInt samples, const PetscScalar *g, PetscScalar *r, PetscScalar *d, PetscScalar *v, PetscReal *loss)
 {
@@ -339,9 +384,11 @@ PetscErrorCode KalObservationsLinearize(KalObservations obs, const KalBatch *bat
   for (PetscInt s = 0; s < samples; s++) {
     loss[s] = 0.0;
     for (PetscInt i = s * c; i < (s + 1) * c; i++) {
-      r[i] = (g[i] - target[i]) / obs->gamma;
-      loss[s] += 0.5 * r[i] * (g[i] - target[i]);
-      if (v) d[i] = 1.0 / obs->gamma;
+      const PetscReal rate = obs->loss == KAL_LOSS_POISSON ? KalExpReal(g[i]) : 1.0 / obs->gamma;
+
+      r[i] = obs->loss == KAL_LOSS_POISSON ? rate - target[i] : (g[i] - target[i]) * rate;
+      loss[s] += obs->loss == KAL_LOSS_POISSON ? Poisson(target[i], g[i]) : 0.5 * r[i] * (g[i] - target[i]);
+      if (v) d[i] = rate;
       if (v) v[i] = 0.0;
     }
   }
@@ -382,6 +429,8 @@ PetscErrorCode KalObservationsLosses(KalObservations obs, const KalBatch *batch,
     else if (obs->loss == KAL_LOSS_SQUARED) {
       for (PetscInt i = 0; i < rows->count; i++) sum += (target[i] - g[i]) * (target[i] - g[i]);
       sum *= 0.5 / obs->gamma;
+    } else if (obs->loss == KAL_LOSS_POISSON) {
+      for (PetscInt i = 0; i < rows->count; i++) sum += Poisson(target[i], g[i]);
     } else sum = MeanLoss(rows->count, c, batch->label + rows->first / c, g, NULL);
     sums[j] += sum;
   }
@@ -400,7 +449,7 @@ PetscErrorCode KalObservationsLosses(KalObservations obs, const KalBatch *batch,
 -  status - their states; only KAL_MEMBER_OK take part; NULL if all do
 
    Output Parameters:
-+  mean - rows->count: the mean over the members of the softmax under cross-entropy, of the outputs under squared loss
++  mean - rows->count: the mean over the members of the softmax under cross-entropy, of the rates under the loss poisson, of the outputs under squared loss
 -  var - rows->count: their variance (divisor: members that take part, less 1; zero for a single one), or NULL
 @*/
 PetscErrorCode KalObservationsAverage(KalObservations obs, const KalRows *rows, PetscInt members, const KalStatus *status, PetscScalar *mean, PetscScalar *var)
@@ -427,6 +476,9 @@ PetscErrorCode KalObservationsAverage(KalObservations obs, const KalRows *rows, 
       if (!Takes(status, j)) continue;
       if (obs->loss == KAL_LOSS_CROSS_ENTROPY) {
         SoftmaxColumn(rows->count, c, g, work);
+        g = work;
+      } else if (obs->loss == KAL_LOSS_POISSON) {
+        for (PetscInt i = 0; i < rows->count; i++) work[i] = KalExpReal(g[i]);
         g = work;
       }
       if (!pass)

@@ -2,7 +2,7 @@
 #include "observationsimpl.h"
 
 const char *const KalNormalizes[]   = {"none", "unit", "standard", "feature", "KalNormalize", "KAL_NORMALIZE_", NULL};
-const char *const KalLossTypes[]    = {"squared", "cross-entropy", "KalLossType", "KAL_LOSS_", NULL};
+const char *const KalLossTypes[]    = {"squared", "cross-entropy", "poisson", "KalLossType", "KAL_LOSS_", NULL};
 const char *const KalOutputSpaces[] = {"probabilities", "logits", "KalOutputSpace", "KAL_OUTPUT_", NULL};
 
 /*@
@@ -190,20 +190,20 @@ PetscErrorCode KalObservationsSetSeed(KalObservations obs, PetscInt seed)
    Input Parameters:
 +  obs - the observations
 .  type - KAL_LOSS_SQUARED: 1/2 |y - g|^2/gamma a sample (class labels as one-hot rows), or KAL_LOSS_CROSS_ENTROPY:
-          -log softmax(g)[label] a sample, for class labels
--  gamma - variance of the observation noise of the squared loss, R = gamma I; not used by the cross-entropy
+          -log softmax(g)[label] a sample, for class labels, or KAL_LOSS_POISSON: counts y whose rates have the logarithms g
+-  gamma - variance of the observation noise of the squared loss, R = gamma I; not used by the others
 
    Note:
    Default: cross-entropy for class labels, squared loss with gamma 1 for real-valued targets.
 
    Options Database Keys:
-+  -observations_loss <squared,cross-entropy> - the loss
++  -observations_loss <squared,cross-entropy,poisson> - the loss
 -  -observations_noise <gamma> - the variance
 @*/
 PetscErrorCode KalObservationsSetLoss(KalObservations obs, KalLossType type, PetscReal gamma)
 {
   PetscFunctionBeginUser;
-  PetscCheck(type == KAL_LOSS_SQUARED || type == KAL_LOSS_CROSS_ENTROPY, obs->comm, PETSC_ERR_ARG_OUTOFRANGE, "Loss %d is unknown; allowed: KAL_LOSS_SQUARED, KAL_LOSS_CROSS_ENTROPY", (int)type);
+  PetscCheck(type == KAL_LOSS_SQUARED || type == KAL_LOSS_CROSS_ENTROPY || type == KAL_LOSS_POISSON, obs->comm, PETSC_ERR_ARG_OUTOFRANGE, "Loss %d is unknown; allowed: KAL_LOSS_SQUARED, KAL_LOSS_CROSS_ENTROPY, KAL_LOSS_POISSON", (int)type);
   PetscCheck(type != KAL_LOSS_SQUARED || (gamma > 0.0 && !PetscIsInfOrNanReal(gamma)), obs->comm, PETSC_ERR_ARG_OUTOFRANGE, "The noise variance %g of the squared loss (-observations_noise) must be positive and finite", (double)gamma);
   PetscCheck(type != KAL_LOSS_CROSS_ENTROPY || !obs->setup || obs->set[KAL_SET_TRAIN].labels, obs->comm, PETSC_ERR_ARG_INCOMP, "The loss cross-entropy needs class labels, and the targets are real-valued; use -observations_loss squared");
   obs->loss    = type;
@@ -298,7 +298,7 @@ PetscErrorCode KalObservationsGetLoss(KalObservations obs, KalLossType *type, Pe
   PetscCall(KalObservationsCheckSetUp(obs, "KalObservationsGetLoss"));
   if (type) *type = obs->loss;
   if (gamma) *gamma = obs->gamma;
-  if (affine) *affine = obs->loss == KAL_LOSS_SQUARED || obs->output == KAL_OUTPUT_PROBABILITIES ? PETSC_TRUE : PETSC_FALSE;
+  if (affine) *affine = obs->loss == KAL_LOSS_SQUARED || (obs->loss == KAL_LOSS_CROSS_ENTROPY && obs->output == KAL_OUTPUT_PROBABILITIES) ? PETSC_TRUE : PETSC_FALSE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -348,6 +348,7 @@ PetscErrorCode KalObservationsView(KalObservations obs, PetscViewer viewer)
     if (obs->normcount == 1) PetscCall(PetscViewerASCIIPrintf(viewer, "normalization: mean %g, standard deviation %g\n", (double)obs->mean[0], (double)obs->sd[0]));
     else PetscCall(PetscViewerASCIIPrintf(viewer, "normalization: mean and standard deviation of each input\n"));
     if (obs->loss == KAL_LOSS_SQUARED) PetscCall(PetscViewerASCIIPrintf(viewer, "loss: squared, noise variance %g\n", (double)obs->gamma));
+    else if (obs->loss == KAL_LOSS_POISSON) PetscCall(PetscViewerASCIIPrintf(viewer, "loss: poisson, of counts whose rates have the outputs as logarithms\n"));
     else if (obs->output == KAL_OUTPUT_LOGITS) PetscCall(PetscViewerASCIIPrintf(viewer, "loss: cross-entropy, linearized in logits\n"));
     else PetscCall(PetscViewerASCIIPrintf(viewer, "loss: cross-entropy, linearized in probabilities, floor %g\n", (double)obs->floor));
   } else PetscCall(PetscViewerASCIIPrintf(viewer, "not set up yet\n"));

@@ -40,7 +40,7 @@ static void Classify(PetscInt c, const PetscScalar *p, PetscBool logits, PetscIn
 .  first - first sample of the batch that is scored, from 0
 .  samples - how many
 -  averaged - outputs x samples, a sample contiguous: what KalObservationsAverage() made, probabilities under cross-entropy,
-              outputs under squared loss
+              rates under the loss poisson, outputs under squared loss
 
    Output Parameter:
 .  sums - KAL_SCORE_SUMS numbers that are added to; zero at the start; KalScoreFromSums() makes scores of them
@@ -57,7 +57,7 @@ PetscErrorCode KalObservationsScore(KalObservations obs, const KalBatch *batch, 
   PetscFunctionBeginUser;
   PetscCall(KalObservationsCheckSetUp(obs, "KalObservationsScore"));
   PetscCheck(first >= 0 && samples >= 0 && first <= batch->samples - samples, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " samples from sample %" PetscInt_FMT " on are to be scored; the batch has %" PetscInt_FMT, samples, first, batch->samples);
-  PetscCheck(squared || batch->label, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "The batch has no labels, and the cross-entropy needs them");
+  PetscCheck(obs->loss != KAL_LOSS_CROSS_ENTROPY || batch->label, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "The batch has no labels, and the cross-entropy needs them");
   for (PetscInt s = 0; s < samples; s++) {
     const PetscScalar *const p       = averaged + (size_t)s * (size_t)c;
     const PetscScalar *const target  = batch->target + (size_t)(first + s) * (size_t)c;
@@ -69,6 +69,9 @@ PetscErrorCode KalObservationsScore(KalObservations obs, const KalBatch *batch, 
     sums[SUM_SQUARES] += squares;
     if (batch->timed) sums[SUM_LOSS] += KalTimedLoss(batch, first + s, 1, p);
     else if (squared) sums[SUM_LOSS] += 0.5 * squares / obs->gamma;
+    else if (obs->loss == KAL_LOSS_POISSON) {
+      for (PetscInt k = 0; k < c; k++) sums[SUM_LOSS] += p[k] - target[k] * KalLogProbability(p[k]) + lgamma(target[k] + 1.0);
+    }
     if (!batch->label) continue;
     Classify(c, p, squared, batch->label[first + s], &choice, &confidence, &nll);
     if (!squared) sums[SUM_LOSS] += nll;

@@ -65,6 +65,28 @@ PetscErrorCode KalObservationsSetArrays(KalObservations obs, KalDataSet set, Pet
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The loss poisson is of counts. */
+static PetscErrorCode CheckCounts(KalObservations obs)
+{
+  static const char *const names[] = {"training", "test"};
+
+  PetscFunctionBeginUser;
+  if (obs->loss != KAL_LOSS_POISSON) PetscFunctionReturn(PETSC_SUCCESS);
+  for (int s = 0; s < 2; s++) {
+    KalData  *data = &obs->set[s];
+    PetscReal row[64];
+
+    if (!data->targets || !data->samples) continue;
+    PetscCheck(!data->labels, obs->comm, PETSC_ERR_ARG_INCOMP, "The loss poisson is of counts, and the targets are class labels; use -observations_loss cross-entropy, or store counts as two-dimensional targets");
+    PetscCheck(data->y.shape.width <= (PetscInt)PETSC_STATIC_ARRAY_LENGTH(row), obs->comm, PETSC_ERR_SUP, "The loss poisson takes %d counts a sample at most, not %" PetscInt_FMT, (int)PETSC_STATIC_ARRAY_LENGTH(row), data->y.shape.width);
+    for (PetscInt i = 0; i < data->samples; i++) {
+      KalTableRow(&data->y, i, row);
+      for (PetscInt k = 0; k < data->y.shape.width; k++) PetscCheck(row[k] >= 0.0, obs->comm, PETSC_ERR_ARG_OUTOFRANGE, "Target %g of sample %" PetscInt_FMT " (from 0) of the %s set is negative; the loss poisson is of counts", (double)row[k], i, names[s]);
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Training and test set must tell the same kind of thing. */
 static PetscErrorCode CheckSets(KalObservations obs)
 {
@@ -85,6 +107,7 @@ static PetscErrorCode CheckSets(KalObservations obs)
     PetscCheck(obs->loss != KAL_LOSS_CROSS_ENTROPY || !test->targets || test->labels, obs->comm, PETSC_ERR_ARG_INCOMP, "The loss cross-entropy needs class labels, and the targets of the test set are real-valued");
     PetscFunctionReturn(PETSC_SUCCESS);
   }
+  PetscCall(CheckCounts(obs));
   if (!obs->lossset) obs->loss = train->labels ? KAL_LOSS_CROSS_ENTROPY : KAL_LOSS_SQUARED;
   PetscCheck(obs->loss != KAL_LOSS_CROSS_ENTROPY || train->labels, obs->comm, PETSC_ERR_ARG_INCOMP, "The loss cross-entropy needs class labels, and the targets are real-valued (%s, %" PetscInt_FMT "-dimensional); use -observations_loss squared, or store labels as one dimension of integers", KalElementName(train->y.shape.element), train->y.shape.ndims);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -21,7 +21,7 @@ static PetscErrorCode LoadLoss(KalRun run, KalSnapshot snapshot)
 {
   PetscReal gamma = 1.0;
   PetscInt  labels, ndims;
-  PetscBool found, squared, entropy, timed;
+  PetscBool found, squared, entropy, poisson, timed;
   char     *loss;
 
   PetscFunctionBeginUser;
@@ -30,10 +30,13 @@ static PetscErrorCode LoadLoss(KalRun run, KalSnapshot snapshot)
   PetscCall(KalSnapshotReadText(snapshot, "observations/loss", &loss, &found));
   PetscCall(PetscStrcmp(found ? loss : "", KalLossTypes[KAL_LOSS_SQUARED], &squared));
   PetscCall(PetscStrcmp(found ? loss : "", KalLossTypes[KAL_LOSS_CROSS_ENTROPY], &entropy));
-  PetscCheck(squared || entropy, run->comm, PETSC_ERR_FILE_UNEXPECTED, "%s does not say which loss its run had (observations/loss is %s); go on with the run for a cycle to have it written again", run->restart, found ? loss : "not there");
+  PetscCall(PetscStrcmp(found ? loss : "", KalLossTypes[KAL_LOSS_POISSON], &poisson));
+  PetscCheck(squared || entropy || poisson, run->comm, PETSC_ERR_FILE_UNEXPECTED, "%s does not say which loss its run had (observations/loss is %s); go on with the run for a cycle to have it written again", run->restart, found ? loss : "not there");
   PetscCall(PetscFree(loss));
   PetscCall(PetscOptionsGetReal(NULL, NULL, "-observations_noise", &gamma, NULL));
-  PetscCall(KalObservationsSetLoss(run->observations, squared ? KAL_LOSS_SQUARED : KAL_LOSS_CROSS_ENTROPY, gamma));
+  PetscCall(KalObservationsSetLoss(run->observations, squared ? KAL_LOSS_SQUARED : poisson ? KAL_LOSS_POISSON
+                                                                                           : KAL_LOSS_CROSS_ENTROPY,
+                                   gamma));
   PetscCall(MustHaveInt(run, snapshot, "observations/labels", &labels));
   run->labelled = (PetscBool)(labels != 0);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -290,6 +293,7 @@ static PetscErrorCode BeginTables(KalPrediction *p, PetscInt samples, KalSnapsho
 {
   static const char *const names[]       = {"mean", "spread", "prediction_of_mean"};
   static const char *const probability[] = {"probabilities, averaged over the members", "standard deviation of the probabilities over the members", "probabilities that the mean network predicts"};
+  static const char *const rate[]        = {"rates, averaged over the members", "standard deviation of the rates over the members", "rates that the mean network predicts"};
   static const char *const output[]      = {"outputs, averaged over the members", "standard deviation of the outputs over the members", "outputs that the mean network predicts"};
   const KalDataset class                 = {.name = "class", .meaning = "class with the largest averaged prediction", .units = "1", .type = KAL_TYPE_INT64, .ndims = 1, .size = {samples}, .dimension = {"sample"}};
   KalLossType loss;
@@ -298,8 +302,13 @@ static PetscErrorCode BeginTables(KalPrediction *p, PetscInt samples, KalSnapsho
   PetscCall(KalObservationsGetLoss(p->run->observations, &loss, NULL, NULL));
   for (int t = 0; t < 3; t++) {
     const KalDataset dataset = {
-        .name = names[t], .meaning = loss == KAL_LOSS_CROSS_ENTROPY ? probability[t] : output[t], .units = "1", .type = KAL_TYPE_REAL, .ndims = 2, .size = {samples,  p->run->outputs},
-                               .dimension = {"sample", "output"       }
+        .name = names[t], .meaning = loss == KAL_LOSS_CROSS_ENTROPY ? probability[t] : loss == KAL_LOSS_POISSON ? rate[t]
+                                                                                                                : output[t],
+        .units     = "1",
+        .type      = KAL_TYPE_REAL,
+        .ndims     = 2,
+        .size      = {samples,  p->run->outputs},
+        .dimension = {"sample", "output"       }
     };
 
     PetscCall(KalSnapshotTableBegin(file, &dataset, &p->table[t]));
