@@ -40,7 +40,7 @@ typedef struct {
   PetscBool tangent;     /* needs the model's tangent: KalAnalysisSetTangent() */
   PetscBool climatology; /* needs mean and covariance of a free run: KalAnalysisSetClimatology() */
   PetscBool timed;       /* works on observations in time alone */
-  PetscBool untimed;     /* works on a data set alone */
+  PetscBool untimed;     /* works on a data set alone, and deals its work on members out by itself */
 } KalNeeds;
 
 /*

@@ -72,6 +72,7 @@ static PetscErrorCode CheckOptions(KalAnalysis analysis)
   PetscCall(CheckFactor(analysis, "second", layered->second));
   PetscCheck(layered->decay >= 0.0 && layered->decay * layered->step < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-layered_decay %g: must not be negative, nor 1/-layered_step or more", (double)layered->decay);
   PetscCall(KalScheduleCheck(analysis, "layered_step", layered->schedule, layered->stepfinal));
+  PetscCheck(!analysis->horizon || layered->schedule != KAL_SCHEDULE_CONSTANT, analysis->comm, PETSC_ERR_ARG_INCOMP, "-analysis_schedule_cycles %" PetscInt_FMT ": nothing runs over them; choose a -layered_step_schedule, or leave the option out", analysis->horizon);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -266,6 +267,7 @@ PetscErrorCode KalAnalysisCreate_Layered(KalAnalysis analysis)
   layered->step    = 1e-3;
 
   analysis->data               = layered;
+  analysis->takes              = KAL_TAKES_SCHEDULE;
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;
   analysis->ops.check          = Check;

@@ -95,6 +95,7 @@ static PetscErrorCode SetUpAnalysis(KalRun run)
   PetscCall(KalAnalysisGetNeeds(run->analysis, &run->needs));
   PetscCall(KalRunClimatologyOptions(run)); /* of a method that says so no earlier */
   PetscCheck(!run->needs.timed || run->timed, run->comm, PETSC_ERR_ARG_INCOMP, "The method works on observations in time, not on a data set: -observations_type twin or series");
+  PetscCheck(!run->needs.untimed || run->span == 1, run->comm, PETSC_ERR_ARG_INCOMP, "-run_ranks_per_member %d: the method deals its work out to the ranks by itself; leave the option out", (int)run->span);
   PetscCheck(!run->needs.untimed || !run->timed, run->comm, PETSC_ERR_ARG_INCOMP, "The method works on a data set, not on observations in time: take a filter or a smoother");
   PetscCheck(!run->needs.generated || !run->timed, run->comm, PETSC_ERR_ARG_INCOMP, "The method generates its members about a mean, and observations in time need members that are kept: take a filter");
   PetscCheck(run->needs.copies <= KAL_RUN_COPIES, run->comm, PETSC_ERR_SUP, "The method keeps %" PetscInt_FMT " copies of the ensemble; at most %d are provided for", run->needs.copies, KAL_RUN_COPIES);

@@ -40,6 +40,7 @@ refuse "-layered_antithetic needs pairs" -layered_antithetic -layered_perturbati
 refuse "-layered_spread 0.: must be positive" -layered_spread 0
 refuse "-layered_momentum 1.: must be at least 0 and less than 1" -layered_momentum 1
 refuse "-layered_step_schedule cosine needs -analysis_schedule_cycles" -layered_step_schedule cosine
+refuse "the method deals its work out to the ranks by itself" -run_ranks_per_member 2
 refuse "not finite in cycle" -layered_step 1e300 -run_cycles 4
 expect_fail "this -model_type has none: take mlp or cnn" run 2 "$kalmia" -model_type lorenz96 -observations_type twin -analysis_type layered -ensemble_size 1
 summary
