@@ -26,8 +26,7 @@ static void NAME(Pool)(KalPooling pooling, const KalMap *map, PetscInt size, REA
     for (PetscInt k = 1; k < size; k++) {
       if (pooling == KAL_POOL_MAX) NAME(Larger)
       (line, top + k * line, top);
-      else NAME(Sum)
-      (line, top + k * line, top);
+      else NAME(Sum)(line, top + k * line, top);
     }
     for (PetscInt x = 0; x < width; x++, out += channels, top += size * channels) {
       for (PetscInt c = 0; c < channels; c++) {
