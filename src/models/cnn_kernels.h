@@ -6,7 +6,7 @@
 /* The larger, or a NaN. */
 KAL_WIDER static void NAME(Larger)(PetscInt n, const REAL *restrict x, REAL *restrict most)
 {
-  for (PetscInt c = 0; c < n; c++) most[c] = (most[c] >= x[c]) | (most[c] != most[c]) ? most[c] : x[c];
+  for (PetscInt c = 0; c < n; c++) most[c] = ((most[c] >= x[c]) | (most[c] != most[c])) ? most[c] : x[c];
 }
 
 KAL_WIDER static void NAME(Sum)(PetscInt n, const REAL *restrict x, REAL *restrict sum)
@@ -35,7 +35,7 @@ static void NAME(Pool)(KalPooling pooling, const KalMap *map, PetscInt size, REA
         for (PetscInt k = 1; k < size; k++) {
           const REAL other = top[k * channels + c];
 
-          if (pooling == KAL_POOL_MAX) value = (value >= other) | (value != value) ? value : other;
+          if (pooling == KAL_POOL_MAX) value = ((value >= other) | (value != value)) ? value : other;
           else value += other;
         }
         out[c] = pooling == KAL_POOL_MAX ? value : share * value;
