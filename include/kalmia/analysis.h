@@ -9,6 +9,21 @@ typedef const char *KalAnalysisType;
 #define KALANALYSISETKI    "etki"
 #define KALANALYSISHABER   "haber"
 #define KALANALYSISLAYERED "layered"
+/* Inversions and samplers with a prior, for parameters */
+#define KALANALYSISTEKI      "teki"
+#define KALANALYSISIEKSSL    "ieks-sl"
+#define KALANALYSISGNKI      "gnki" /* another name of ieks-sl */
+#define KALANALYSISEKISL     "eki-sl"
+#define KALANALYSISTEKISL    "teki-sl"
+#define KALANALYSISUKI       "uki"
+#define KALANALYSISUKF       "ukf"
+#define KALANALYSISEKS       "eks"
+#define KALANALYSISALDI      "aldi"
+#define KALANALYSISENGPS     "engps"
+#define KALANALYSISENRML     "enrml"
+#define KALANALYSISCBO       "cbo"
+#define KALANALYSISYEGENOGLU "yegenoglu"
+#define KALANALYSISOTENKF    "ot-enkf"
 /* Filters and smoothers of dynamical systems */
 #define KALANALYSISENKF        "enkf"
 #define KALANALYSISETKF        "etkf"
@@ -34,6 +49,7 @@ typedef struct {
   PetscInt  brought;     /* arrays with its share of p x N that a rank brings together for its row blocks */
   PetscReal work;        /* bytes of other work space on a rank; known after KalAnalysisCheck() */
   PetscBool generated;   /* members are generated about a mean: no n x N is stored */
+  PetscBool prior;       /* takes the prior mean: KalAnalysisSetPriorMean() */
   PetscBool locations;   /* needs KalModel's locate */
   PetscBool adjoint;     /* needs KalModel's adjoint */
   PetscBool dense;       /* holds an n x n matrix */
@@ -142,6 +158,7 @@ PETSC_EXTERN PetscErrorCode KalAnalysisSetSizes(KalAnalysis, PetscInt, PetscInt)
 PETSC_EXTERN PetscErrorCode KalAnalysisSetSeed(KalAnalysis, PetscInt);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetEpoch(KalAnalysis, PetscInt);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetPrior(KalAnalysis, const PetscReal *);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetPriorMean(KalAnalysis, const PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetEnsemble(KalAnalysis, KalEnsemble, PetscInt, KalEnsemble[]);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetDomain(KalAnalysis, const KalDomain *, KalLocate, void *);
 /* Takes departures (n x columns) from the trajectory that starts at x from one model time to another, in place. */

@@ -12,6 +12,7 @@ typedef const char *KalModelType;
 #define KALMODELKURAMOTOSIVASHINSKY "kuramoto-sivashinsky"
 #define KALMODELADVECTION           "advection"
 #define KALMODELLINEAR              "linear"
+#define KALMODELELLIPTIC            "elliptic"
 #define KALMODELSHELL               "shell"   /* a program's own functions */
 #define KALMODELCOMMAND             "command" /* an external command, run once a member */
 
@@ -46,6 +47,7 @@ typedef struct {
   PetscErrorCode (*setup)(KalModel);                          /* sets the state size and the stages */
   PetscErrorCode (*initial)(KalModel, KalKey, PetscScalar *); /* prior draw of member key.member: n numbers */
   PetscErrorCode (*spread)(KalModel, PetscReal *);            /* prior standard deviation of each of n entries */
+  PetscErrorCode (*mean)(KalModel, PetscScalar *);            /* prior mean of each of n entries, where it is known */
   PetscErrorCode (*propagate)(KalModel, const KalColumns *parameters, PetscReal from, PetscReal to, KalColumns *, KalStatus *);
   PetscErrorCode (*observe)(KalModel, const KalColumns *parameters, PetscReal stage, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
   PetscErrorCode (*locate)(KalModel, PetscInt count, const PetscInt *entries, PetscReal *coordinates, PetscInt *kinds);
@@ -90,6 +92,7 @@ PETSC_EXTERN PetscErrorCode KalModelDestroy(KalModel *);
 
 PETSC_EXTERN PetscErrorCode KalModelInitial(KalModel, KalKey, PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalModelSpread(KalModel, PetscReal *);
+PETSC_EXTERN PetscErrorCode KalModelMean(KalModel, PetscScalar *, PetscBool *);
 PETSC_EXTERN PetscErrorCode KalModelPropagate(KalModel, const KalColumns *, PetscReal, PetscReal, KalColumns *, KalStatus *);
 PETSC_EXTERN PetscErrorCode KalModelObserve(KalModel, const KalColumns *, PetscReal, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
 PETSC_EXTERN PetscErrorCode KalModelLocate(KalModel, PetscInt, const PetscInt *, PetscReal *, PetscInt *);

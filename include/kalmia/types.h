@@ -107,6 +107,8 @@ typedef enum {
   KAL_DRAW_NOISE        = 12, /* model noise of the members */
   KAL_DRAW_ROTATION     = 13,
   KAL_DRAW_LAYER        = 14, /* perturbations of a network's layers */
+  KAL_DRAW_ANCHOR       = 15, /* perturbed prior means */
+  KAL_DRAW_DIFFUSION    = 16, /* noise of samplers and particles */
 } KalDrawPurpose;
 typedef struct {
   PetscInt       seed;

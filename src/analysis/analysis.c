@@ -27,6 +27,20 @@ static const struct {
     {KALANALYSIS3DVAR,       KalAnalysisCreate_3DVar      },
     {KALANALYSISEXTKF,       KalAnalysisCreate_ExtKF      },
     {KALANALYSISLETKF,       KalAnalysisCreate_LETKF      },
+    {KALANALYSISTEKI,        KalAnalysisCreate_TEKI       },
+    {KALANALYSISIEKSSL,      KalAnalysisCreate_IEKSSL     },
+    {KALANALYSISGNKI,        KalAnalysisCreate_IEKSSL     },
+    {KALANALYSISEKISL,       KalAnalysisCreate_EKISL      },
+    {KALANALYSISTEKISL,      KalAnalysisCreate_TEKISL     },
+    {KALANALYSISUKI,         KalAnalysisCreate_UKI        },
+    {KALANALYSISUKF,         KalAnalysisCreate_UKF        },
+    {KALANALYSISEKS,         KalAnalysisCreate_EKS        },
+    {KALANALYSISALDI,        KalAnalysisCreate_ALDI       },
+    {KALANALYSISENGPS,       KalAnalysisCreate_EnGPS      },
+    {KALANALYSISENRML,       KalAnalysisCreate_EnRML      },
+    {KALANALYSISCBO,         KalAnalysisCreate_CBO        },
+    {KALANALYSISYEGENOGLU,   KalAnalysisCreate_Yegenoglu  },
+    {KALANALYSISOTENKF,      KalAnalysisCreate_OTEnKF     },
 };
 
 /*@
@@ -205,6 +219,26 @@ PetscErrorCode KalAnalysisSetPrior(KalAnalysis analysis, const PetscReal *deviat
 {
   PetscFunctionBeginUser;
   analysis->prior = deviation;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisSetPriorMean - Gives the prior mean of each state entry, to a method whose needs ask for it
+
+   Logically Collective
+
+   Input Parameters:
++  analysis - the analysis, with its sizes
+-  mean - n numbers, the same on every rank; copied
+
+   Note:
+   Where it is not given, such a method takes the mean of the first members.
+@*/
+PetscErrorCode KalAnalysisSetPriorMean(KalAnalysis analysis, const PetscScalar *mean)
+{
+  PetscFunctionBeginUser;
+  if (!analysis->priormean) PetscCall(PetscMalloc1(analysis->n, &analysis->priormean));
+  PetscCall(PetscArraycpy(analysis->priormean, mean, analysis->n));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -603,6 +637,7 @@ PetscErrorCode KalAnalysisDestroy(KalAnalysis *analysis)
   if ((*analysis)->ops.destroy) PetscCall((*analysis)->ops.destroy(*analysis));
   PetscCall(KSPDestroy(&(*analysis)->ksp));
   PetscCall(KalSolverReset(*analysis));
+  PetscCall(PetscFree((*analysis)->priormean));
   PetscCall(KalTransformDestroy(&(*analysis)->transform));
   PetscCallMPI(MPI_Comm_free(&(*analysis)->comm));
   PetscCall(PetscFree(*analysis));

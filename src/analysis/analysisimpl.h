@@ -60,9 +60,10 @@ struct _p_KalAnalysis {
   PetscBool         setup;
   int               takes; /* of KAL_TAKES_... */
   PetscInt          n, N, seed;
-  PetscInt          perepoch; /* cycles in an epoch */
-  PetscInt          horizon;  /* cycles over which schedules run, 0: none was given */
-  const PetscReal  *prior;    /* n prior standard deviations; borrowed */
+  PetscInt          perepoch;  /* cycles in an epoch */
+  PetscInt          horizon;   /* cycles over which schedules run, 0: none was given */
+  const PetscReal  *prior;     /* n prior standard deviations; borrowed */
+  PetscScalar      *priormean; /* n, or NULL: not known */
   KalEnsemble       ensemble;
   PetscInt          copies;
   KalEnsemble       copy[KAL_MOST_COPIES];
@@ -120,6 +121,7 @@ PETSC_INTERN PetscErrorCode KalInnovationCreate(KalAnalysis, const KalTold *, Pe
 PETSC_INTERN PetscErrorCode KalInnovationSpace(KalAnalysis, PetscInt N, PetscInt p, KalSpace *);
 PETSC_INTERN PetscErrorCode KalInnovationDestroy(KalInnovation *);
 PETSC_INTERN PetscErrorCode KalInnovationSolve(KalAnalysis, const KalTold *, const KalInnovation *, PetscReal shift, PetscInt columns, PetscReal perturbed, PetscReal *W);
+PETSC_INTERN PetscErrorCode KalInnovationSides(KalAnalysis, const KalTold *, const KalInnovation *, PetscInt columns, PetscReal perturbed, PetscScalar *b);
 PETSC_INTERN PetscErrorCode KalInnovationScale(PetscReal factor, KalInnovation *);
 PETSC_INTERN PetscErrorCode KalInnovationNorm(KalAnalysis, const KalInnovation *, PetscReal *);
 
@@ -131,6 +133,7 @@ PETSC_INTERN PetscErrorCode KalInverseRoot(KalAnalysis, PetscInt N, const PetscR
 
 /* X T, with columns of failed members left out on the right and redrawn from the survivors. */
 PETSC_INTERN PetscErrorCode KalTransformRecover(KalAnalysis, PetscInt cycle, const KalStatus *, PetscInt active, PetscReal *T);
+PETSC_INTERN PetscErrorCode KalTransformRecoverRows(KalAnalysis, PetscInt cycle, PetscInt N, const KalStatus *, PetscInt active, PetscInt rows, PetscScalar *x, PetscInt ld);
 PETSC_INTERN PetscErrorCode KalTransformCenter(PetscInt N, const KalStatus *, PetscInt active, PetscReal *T);
 PETSC_INTERN PetscErrorCode KalTransformInflate(PetscInt N, PetscReal factor, const KalStatus *, PetscInt active, PetscReal *T);
 PETSC_INTERN PetscErrorCode KalTransformSetFromOptions(KalAnalysis, KalOptionItems);
@@ -140,6 +143,19 @@ PETSC_INTERN PetscErrorCode KalTransformDestroy(KalTransform *);
 
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_EKI(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_ETKI(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_TEKI(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_IEKSSL(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_EKISL(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_TEKISL(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_UKI(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_UKF(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_EKS(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_ALDI(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_EnGPS(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_EnRML(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_CBO(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_Yegenoglu(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_OTEnKF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_IEnKS(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_ESMDA(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_Climatology(KalAnalysis);

@@ -10,9 +10,9 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
 
   PetscFunctionBeginUser;
   PetscCall(KalInversionSetFromOptions(analysis, PetscOptionsObject));
-  PetscCall(PetscOptionsEnum("-eki_update", "Observations as they are, or perturbed for each member", NULL, Updates, update, &update, NULL));
+  PetscCall(PetscOptionsEnum(KalInversionOption(inv, "update"), "Observations as they are, or perturbed for each member", NULL, Updates, update, &update, NULL));
   inv->perturbed = (PetscBool)update;
-  PetscCheck(inv->target != KAL_TARGET_POSTERIOR || inv->perturbed, analysis->comm, PETSC_ERR_ARG_INCOMP, "-eki_target posterior needs -eki_update stochastic: without perturbed observations the spread ends too small; etki is the deterministic method for a posterior");
+  PetscCheck(inv->target != KAL_TARGET_POSTERIOR || inv->perturbed, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_target posterior needs -%s_update stochastic: without perturbed observations the spread ends too small; etki is the deterministic method for a posterior", inv->prefix, inv->prefix);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -46,6 +46,11 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
 .  -eki_step <1>, -eki_step_floor <0.5>, -eki_step_most, -eki_step_total - see KalInversionStep()
 .  -eki_momentum <none> - none; constant (-eki_momentum_factor <0.9>); nesterov
 .  -eki_redraw_cycles, -eki_redraw_epochs, -eki_redraw_spread <0.1>, -eki_redraw_about <mean> - EKI(R): members are drawn anew, with the prior's standard deviations times the spread
+.  -eki_prior <false> - the prior mean is a datum too (Tikhonov; KALANALYSISTEKI)
+.  -eki_dynamics <static> - stochastic: before each cycle departures from the mean are multiplied by 1/sqrt(1 - h)
+.  -eki_correction <none> - correction of sampling errors in the correlations of C_ug and C_gg, entry by entry: sec, sec-fisher or nice
+.  -eki_correction_exponent <1>, -eki_correction_cutoff <0> - of sec
+.  -eki_correction_tolerance <1> - of nice
 .  -eki_inflation <1> - multiplies the anomalies after the analysis
 -  -eki_inflation_additive <0> - adds prior-scaled draws of this spread after the analysis, their mean removed
 
@@ -55,7 +60,18 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
    Euler step; a redraw is scaled by -eki_redraw_spread and not by sqrt(h). Under mini-batches the default is an
    optimiser: spread is lost faster than information is gained (share/doc/methods.md, "Mini-batches").
 
-.seealso: KALANALYSISETKI, KALANALYSISHABER
+   -eki_dynamics stochastic is the ensemble form of the dynamics under uki: a random walk whose noise, of covariance C h/(1 - h), restores in the forecast
+   what the analysis with R/h takes from the spread, so that the ensemble does not collapse (Huang, Huang, Reich and Stuart 2022). With
+   -eki_prior, a linear model and N > n the mean and covariance of etki go to those of the Gaussian posterior, at the
+   rate (1 - h)^cycle; of stochastic eki within sampling error. Step 0.5 is the paper's.
+
+   With -eki_correction C_ug is formed, a block of rows at a time, and the update is no longer one N x N transform, nor bound to the span of the first members. sec: r |r|^exponent, 0 below the
+   cutoff (Lee 2021); sec-fisher: r Q^2/(1 + Q^2), Q = r over its standard error by Fisher's transform (Flowerdew 2015); nice: r^(g + 1), g the least even number that
+   changes the correlations by more than tolerance times their standard errors (1 - r^2)/sqrt(N), Frobenius norms, mixed with r^(g - 1) so that it is just that (Vishny, Morzfeld,
+   Gwirtz, Bach, Dunbar and Hodyss 2024), for C_ug and C_gg each. Negative eigenvalues of the corrected C_gg are taken as 0. As in CliMA's
+   EnsembleKalmanProcesses.jl, but for the standard error, there (1 - r)/sqrt(N). Squared loss or not; it costs 4 n p N flops, and p N numbers four times on every rank.
+
+.seealso: KALANALYSISETKI, KALANALYSISTEKI, KALANALYSISUKI, KALANALYSISHABER
 M*/
 PetscErrorCode KalAnalysisCreate_EKI(KalAnalysis analysis)
 {
@@ -66,5 +82,6 @@ PetscErrorCode KalAnalysisCreate_EKI(KalAnalysis analysis)
   analysis->ops.setfromoptions = SetFromOptions;
   inv->weights                 = Weights;
   inv->wants                   = KAL_WANT_MEMBERS;
+  inv->correctable             = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

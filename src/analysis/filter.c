@@ -29,7 +29,6 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   if (filter->ensemblespace) analysis->space = KAL_SPACE_ENSEMBLE;
   analysis->needs.least  = 2;
   analysis->needs.points = analysis->N;
-  analysis->needs.timed  = PETSC_TRUE;
   if (filter->wants & KAL_WANT_ANOMALIES) analysis->needs.gathered = 1;
   PetscCall(PetscMalloc3(N, &filter->status, NN, &filter->T, N, &filter->w));
   if (filter->rotate) PetscCall(PetscMalloc2(NN, &filter->Q, NN, &filter->packed));
@@ -47,11 +46,15 @@ static PetscErrorCode CheckMost(KalAnalysis analysis, PetscInt p)
 
 static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 {
-  PetscInt p;
+  PetscInt    p, outputs;
+  KalLossType loss;
 
   PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
+  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s takes targets for Gaussian observations: -observations_loss cross-entropy does not go with it; use -observations_loss squared, or eki, etki or haber", analysis->type);
+  PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
   PetscCall(KalObservationsGetCycle(observations, &p, NULL)); /* at the time that has most; in time, an observation is one number */
-  PetscCall(CheckMost(analysis, p));
+  PetscCall(CheckMost(analysis, p * PetscMax(1, outputs)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -138,7 +141,7 @@ static PetscErrorCode Stand(KalAnalysis analysis, KalFilter *filter)
 }
 
 /* Before any inflation `in` and the spectrum are those of the forecast; what the report says is of the inflated prior. */
-static PetscErrorCode Report(KalAnalysis analysis, const KalFilter *filter, const KalInnovation *in, PetscReal prior)
+static PetscErrorCode Report(KalAnalysis analysis, const KalTold *told, const KalFilter *filter, const KalInnovation *in, PetscReal prior)
 {
   const size_t    NN     = (size_t)in->N * in->N;
   const PetscReal f      = filter->further;
@@ -152,7 +155,8 @@ static PetscErrorCode Report(KalAnalysis analysis, const KalFilter *filter, cons
   } else {
     for (k = 0; k < NN; k++) square += in->S[k] * in->S[k];
   }
-  analysis->report.loss       = in->loss / (PetscReal)PetscMax(1, in->taken);
+  analysis->report.loss = in->loss / (PetscReal)PetscMax(1, in->taken);
+  if (!told->batch->timed) analysis->report.loss = in->loss / (PetscReal)told->batch->samples;
   analysis->report.step       = 1.0;
   analysis->report.time       = 0.0;
   analysis->report.innovation = in->taken ? in->rr / (f * f * in->trace + (PetscReal)in->taken) : (PetscReal)NAN;
@@ -181,7 +185,7 @@ static PetscErrorCode Transform(KalAnalysis analysis, const KalTold *told, KalIn
   if (filter->decompose) PetscCall(filter->decompose(analysis, in, &filter->spectrum));
   PetscCall(filter->weights(analysis, told, in, filter->w, filter->T));
   for (i = 0; filter->decompose && i < filter->spectrum.q; i++) filter->dfs += filter->spectrum.value[i] / (1.0 + filter->spectrum.value[i]);
-  PetscCall(Report(analysis, filter, in, prior));
+  PetscCall(Report(analysis, told, filter, in, prior));
   for (i = 0; i < N; i++) filter->w[i] *= prior;
   Mix(N, prior * posterior * (1.0 - inf->rtpp), prior * posterior * inf->rtpp, filter->T);
   if (filter->rotate) PetscCall(Rotate(analysis, filter));

@@ -403,8 +403,10 @@ PetscErrorCode KalInnovationNorm(KalAnalysis analysis, const KalInnovation *in, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Right-hand sides in observation space: r, or R with perturbations. */
-static PetscErrorCode ObservationSides(KalAnalysis analysis, const KalTold *told, const KalInnovation *in, PetscInt columns, PetscReal perturbed, PetscScalar *b)
+/*
+  KalInnovationSides - Right-hand sides in observation space: r, or R with perturbations
+*/
+PetscErrorCode KalInnovationSides(KalAnalysis analysis, const KalTold *told, const KalInnovation *in, PetscInt columns, PetscReal perturbed, PetscScalar *b)
 {
   KalInnovation copy = *in;
   const KalPass pass = {.analysis = analysis, .told = told, .innovation = &copy};
@@ -439,7 +441,7 @@ static PetscErrorCode SolveObservation(KalAnalysis analysis, const KalTold *told
   for (j = 0; j < p; j++) {
     for (i = j + 1; i < p; i++) M[j + (size_t)i * p] = M[i + (size_t)j * p];
   }
-  PetscCall(ObservationSides(analysis, told, in, columns, perturbed, b));
+  PetscCall(KalInnovationSides(analysis, told, in, columns, perturbed, b));
   PetscCall(KalSolve(analysis, KAL_SPACE_OBSERVATION, in->p, M, shift, NULL, columns, b, x));
   PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &N, &k, &p, &one, in->A, &p, x, &p, &zero, W, &N));
   for (j = 0; !analysis->uniform && j < columns; j++) PetscCallMPI(MPI_Bcast(W + (size_t)j * in->N, (PetscMPIInt)in->N, MPI_DOUBLE, 0, analysis->comm));

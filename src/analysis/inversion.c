@@ -7,10 +7,11 @@
 static const char *const StepRules[]    = {"fixed", "adaptive", "misfit", "KalStepRule", "KAL_STEP_", NULL};
 static const char *const Momentums[]    = {"none", "constant", "nesterov", "KalMomentum", "KAL_MOMENTUM_", NULL};
 static const char *const RedrawAbouts[] = {"mean", "member", "KalRedrawAbout", "KAL_REDRAW_", NULL};
+static const char *const Dynamics[]     = {"static", "stochastic", "KalDynamics", "KAL_DYNAMICS_", NULL};
 static const char *const Targets[]      = {"optimum", "posterior", "KalTarget", "KAL_TARGET_", NULL};
 
 /* "-<prefix>_<name>", in a buffer that the next call of the same slot overwrites */
-static const char *Option(const KalInversion *inv, const char *name)
+const char *KalInversionOption(const KalInversion *inv, const char *name)
 {
   static char text[64];
 
@@ -23,34 +24,53 @@ static PetscErrorCode SetMomentumAndRedraw(KalInversion *inv, KalOptionItems Pet
   PetscEnum momentum = (PetscEnum)inv->momentum, about = (PetscEnum)inv->redrawabout;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscOptionsEnum(Option(inv, "momentum"), "Momentum of the members", NULL, Momentums, momentum, &momentum, NULL));
-  PetscCall(PetscOptionsReal(Option(inv, "momentum_factor"), "Factor of constant momentum", NULL, inv->momentumfactor, &inv->momentumfactor, NULL));
-  PetscCall(PetscOptionsBoundedInt(Option(inv, "redraw_cycles"), "Redraw the ensemble every so many cycles (0: never)", NULL, inv->redrawcycles, &inv->redrawcycles, NULL, 0));
-  PetscCall(PetscOptionsBoundedInt(Option(inv, "redraw_epochs"), "Redraw the ensemble every so many epochs (0: never)", NULL, inv->redrawepochs, &inv->redrawepochs, NULL, 0));
-  PetscCall(PetscOptionsReal(Option(inv, "redraw_spread"), "Spread of a redraw, times the prior's", NULL, inv->redrawspread, &inv->redrawspread, NULL));
-  PetscCall(PetscOptionsEnum(Option(inv, "redraw_about"), "Redraw about the mean, or about each member", NULL, RedrawAbouts, about, &about, NULL));
+  PetscCall(PetscOptionsEnum(KalInversionOption(inv, "momentum"), "Momentum of the members", NULL, Momentums, momentum, &momentum, NULL));
+  PetscCall(PetscOptionsReal(KalInversionOption(inv, "momentum_factor"), "Factor of constant momentum", NULL, inv->momentumfactor, &inv->momentumfactor, NULL));
+  PetscCall(PetscOptionsBoundedInt(KalInversionOption(inv, "redraw_cycles"), "Redraw the ensemble every so many cycles (0: never)", NULL, inv->redrawcycles, &inv->redrawcycles, NULL, 0));
+  PetscCall(PetscOptionsBoundedInt(KalInversionOption(inv, "redraw_epochs"), "Redraw the ensemble every so many epochs (0: never)", NULL, inv->redrawepochs, &inv->redrawepochs, NULL, 0));
+  PetscCall(PetscOptionsReal(KalInversionOption(inv, "redraw_spread"), "Spread of a redraw, times the prior's", NULL, inv->redrawspread, &inv->redrawspread, NULL));
+  PetscCall(PetscOptionsEnum(KalInversionOption(inv, "redraw_about"), "Redraw about the mean, or about each member", NULL, RedrawAbouts, about, &about, NULL));
   inv->momentum    = (KalMomentum)momentum;
   inv->redrawabout = (KalRedrawAbout)about;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetCorrection(KalInversion *inv, KalOptionItems PetscOptionsObject)
+{
+  KalCorrection *c    = &inv->correction;
+  PetscEnum      type = (PetscEnum)c->type;
+
+  PetscFunctionBeginUser;
+  if (!inv->correctable) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscOptionsEnum(KalInversionOption(inv, "correction"), "Correction of sampling errors in the correlations", NULL, KalCorrects, type, &type, NULL));
+  PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_exponent"), "Of sec: r becomes r |r|^exponent", NULL, c->exponent, &c->exponent, NULL));
+  PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_cutoff"), "Of sec: smaller correlations become 0", NULL, c->cutoff, &c->cutoff, NULL));
+  PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_tolerance"), "Of nice: change of all correlations, in their standard errors", NULL, c->tolerance, &c->tolerance, NULL));
+  c->type = (KalCorrect)type;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode KalInversionSetFromOptions(KalAnalysis analysis, KalOptionItems PetscOptionsObject)
 {
   KalInversion *inv    = (KalInversion *)analysis->data;
-  PetscEnum     target = (PetscEnum)inv->target, rule = (PetscEnum)inv->rule;
+  PetscEnum     target = (PetscEnum)inv->target, rule = (PetscEnum)inv->rule, dynamics = (PetscEnum)inv->diffused;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscOptionsEnum(Option(inv, "target"), "Optimum: iterate on; posterior: stop at total step 1", NULL, Targets, target, &target, NULL));
-  PetscCall(PetscOptionsEnum(Option(inv, "step_rule"), "Time step: fixed, adaptive (Kovachki and Stuart), misfit (Iglesias and Yang)", NULL, StepRules, rule, &rule, NULL));
-  PetscCall(PetscOptionsReal(Option(inv, "step"), "Time step, or the numerator of the adaptive one", NULL, inv->step, &inv->step, NULL));
-  PetscCall(PetscOptionsReal(Option(inv, "step_floor"), "Added to the denominator of the adaptive step", NULL, inv->floor, &inv->floor, NULL));
-  PetscCall(PetscOptionsReal(Option(inv, "step_most"), "Largest step", NULL, inv->most, &inv->most, NULL));
-  PetscCall(PetscOptionsReal(Option(inv, "step_total"), "Stop when the steps, counted in epochs, sum up to this (0: never)", NULL, inv->total, &inv->total, NULL));
-  PetscCall(PetscOptionsReal(Option(inv, "inflation"), "Multiplies the anomalies after the analysis", NULL, inv->inflation, &inv->inflation, NULL));
-  PetscCall(PetscOptionsReal(Option(inv, "inflation_additive"), "Spread of additive inflation after the analysis, times the prior's", NULL, inv->additive, &inv->additive, NULL));
+  PetscCall(PetscOptionsEnum(KalInversionOption(inv, "target"), "Optimum: iterate on; posterior: stop at total step 1", NULL, Targets, target, &target, NULL));
+  PetscCall(PetscOptionsEnum(KalInversionOption(inv, "step_rule"), "Time step: fixed, adaptive (Kovachki and Stuart), misfit (Iglesias and Yang)", NULL, StepRules, rule, &rule, NULL));
+  PetscCall(PetscOptionsReal(KalInversionOption(inv, "step"), "Time step, or the numerator of the adaptive one", NULL, inv->step, &inv->step, NULL));
+  PetscCall(PetscOptionsReal(KalInversionOption(inv, "step_floor"), "Added to the denominator of the adaptive step", NULL, inv->floor, &inv->floor, NULL));
+  PetscCall(PetscOptionsReal(KalInversionOption(inv, "step_most"), "Largest step", NULL, inv->most, &inv->most, NULL));
+  PetscCall(PetscOptionsReal(KalInversionOption(inv, "step_total"), "Stop when the steps, counted in epochs, sum up to this (0: never)", NULL, inv->total, &inv->total, NULL));
+  PetscCall(PetscOptionsReal(KalInversionOption(inv, "inflation"), "Multiplies the anomalies after the analysis", NULL, inv->inflation, &inv->inflation, NULL));
+  PetscCall(PetscOptionsReal(KalInversionOption(inv, "inflation_additive"), "Spread of additive inflation after the analysis, times the prior's", NULL, inv->additive, &inv->additive, NULL));
   PetscCall(KalTransformSetFromOptions(analysis, PetscOptionsObject));
-  inv->target = (KalTarget)target;
-  inv->rule   = (KalStepRule)rule;
+  PetscCall(PetscOptionsBool(KalInversionOption(inv, "prior"), "The prior mean is a datum too, with the prior's covariance as its error", NULL, inv->tikhonov, &inv->tikhonov, NULL));
+  PetscCall(PetscOptionsEnum(KalInversionOption(inv, "dynamics"), "Members stand still between cycles, or are spread by artificial noise", NULL, Dynamics, dynamics, &dynamics, NULL));
+  PetscCall(SetCorrection(inv, PetscOptionsObject));
+  inv->target   = (KalTarget)target;
+  inv->rule     = (KalStepRule)rule;
+  inv->diffused = (PetscBool)dynamics;
   PetscCall(SetMomentumAndRedraw(inv, PetscOptionsObject));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -60,15 +80,38 @@ static PetscErrorCode CheckOptions(KalAnalysis analysis, const KalInversion *inv
   const PetscBool renewed = (PetscBool)(inv->redrawcycles || inv->redrawepochs || inv->inflation != 1.0 || inv->additive != 0.0 || inv->momentum != KAL_MOMENTUM_NONE);
 
   PetscFunctionBeginUser;
-  PetscCheck(inv->step > 0.0 && !PetscIsInfOrNanReal(inv->step), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: the time step must be positive", Option(inv, "step"), (double)inv->step);
-  PetscCheck(inv->floor >= 0.0 && !PetscIsInfOrNanReal(inv->floor), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "step_floor"), (double)inv->floor);
-  PetscCheck(inv->most > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be positive", Option(inv, "step_most"), (double)inv->most);
-  PetscCheck(inv->total >= 0.0 && !PetscIsInfOrNanReal(inv->total), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "step_total"), (double)inv->total);
-  PetscCheck(inv->inflation > 0.0 && !PetscIsInfOrNanReal(inv->inflation), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be positive; 1 is none", Option(inv, "inflation"), (double)inv->inflation);
-  PetscCheck(inv->additive >= 0.0 && !PetscIsInfOrNanReal(inv->additive), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "inflation_additive"), (double)inv->additive);
-  PetscCheck(inv->redrawspread >= 0.0 && !PetscIsInfOrNanReal(inv->redrawspread), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(inv, "redraw_spread"), (double)inv->redrawspread);
-  PetscCheck(inv->momentumfactor >= 0.0 && inv->momentumfactor < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be at least 0 and less than 1", Option(inv, "momentum_factor"), (double)inv->momentumfactor);
-  PetscCheck(inv->target != KAL_TARGET_POSTERIOR || !renewed, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s posterior: momentum, redraws and inflation change the distribution; leave them out", Option(inv, "target"));
+  PetscCheck(inv->step > 0.0 && !PetscIsInfOrNanReal(inv->step), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: the time step must be positive", KalInversionOption(inv, "step"), (double)inv->step);
+  PetscCheck(inv->floor >= 0.0 && !PetscIsInfOrNanReal(inv->floor), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", KalInversionOption(inv, "step_floor"), (double)inv->floor);
+  PetscCheck(inv->most > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be positive", KalInversionOption(inv, "step_most"), (double)inv->most);
+  PetscCheck(inv->total >= 0.0 && !PetscIsInfOrNanReal(inv->total), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", KalInversionOption(inv, "step_total"), (double)inv->total);
+  PetscCheck(inv->inflation > 0.0 && !PetscIsInfOrNanReal(inv->inflation), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be positive; 1 is none", KalInversionOption(inv, "inflation"), (double)inv->inflation);
+  PetscCheck(inv->additive >= 0.0 && !PetscIsInfOrNanReal(inv->additive), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", KalInversionOption(inv, "inflation_additive"), (double)inv->additive);
+  PetscCheck(inv->redrawspread >= 0.0 && !PetscIsInfOrNanReal(inv->redrawspread), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", KalInversionOption(inv, "redraw_spread"), (double)inv->redrawspread);
+  PetscCheck(inv->momentumfactor >= 0.0 && inv->momentumfactor < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be at least 0 and less than 1", KalInversionOption(inv, "momentum_factor"), (double)inv->momentumfactor);
+  PetscCheck(inv->target != KAL_TARGET_POSTERIOR || !renewed, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s posterior: momentum, redraws and inflation change the distribution; leave them out", KalInversionOption(inv, "target"));
+  PetscCheck(inv->target != KAL_TARGET_POSTERIOR || !(inv->tikhonov || inv->diffused), analysis->comm, PETSC_ERR_ARG_INCOMP, "%s posterior stops at total step 1, to which the first members are the prior: -%s_prior and -%s_dynamics stochastic, which go on to a stationary ensemble, do not go with it", KalInversionOption(inv, "target"), inv->prefix, inv->prefix);
+  PetscCheck(!inv->diffused || (inv->rule == KAL_STEP_FIXED && inv->step < 1.0), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_dynamics stochastic spreads members by 1/sqrt(1 - h), for a fixed step h less than 1: take -%s_step 0.5 and no -%s_step_rule", inv->prefix, inv->prefix, inv->prefix);
+  PetscCheck(!inv->diffused || inv->momentum == KAL_MOMENTUM_NONE, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_dynamics stochastic changes the members that -%s_momentum extrapolates; leave one of them out", inv->prefix, inv->prefix);
+  PetscCheck(!inv->tikhonov || (inv->momentum == KAL_MOMENTUM_NONE && inv->rule != KAL_STEP_MISFIT), analysis->comm, PETSC_ERR_ARG_INCOMP, "A prior that is a datum (-%s_prior) goes with neither -%s_momentum nor -%s_step_rule misfit, which look at the observations alone; leave them out", inv->prefix, inv->prefix, inv->prefix);
+  PetscCheck(!inv->tikhonov || analysis->space == KAL_SPACE_AUTO || analysis->space == KAL_SPACE_ENSEMBLE, analysis->comm, PETSC_ERR_ARG_INCOMP, "A prior that is a datum (-%s_prior) adds n numbers to the observations, so that %s works in ensemble space alone; leave -analysis_space out", inv->prefix, analysis->type);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What an update that is no transform of the members does not have. */
+static PetscErrorCode CheckCorrection(KalAnalysis analysis, KalInversion *inv)
+{
+  const KalCorrection *c = &inv->correction;
+
+  PetscFunctionBeginUser;
+  PetscCheck(c->exponent >= 0.0 && c->exponent <= 100.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_exponent %g: must be from 0 to 100", inv->prefix, (double)c->exponent);
+  PetscCheck(c->cutoff >= 0.0 && c->cutoff < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_cutoff %g: must be at least 0 and less than 1", inv->prefix, (double)c->cutoff);
+  PetscCheck(c->tolerance >= 0.0 && !PetscIsInfOrNanReal(c->tolerance), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_tolerance %g: must not be negative", inv->prefix, (double)c->tolerance);
+  if (c->type == KAL_CORRECT_NONE) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(!inv->tikhonov && inv->momentum == KAL_MOMENTUM_NONE && inv->inflation == 1.0, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_correction %s: the update is no transform of the members any more, so that -%s_prior, -%s_momentum and -%s_inflation do not go with it; leave them out", inv->prefix, KalCorrects[c->type], inv->prefix, inv->prefix, inv->prefix);
+  PetscCheck(analysis->space == KAL_SPACE_AUTO || analysis->space == KAL_SPACE_OBSERVATION, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_correction %s forms the covariances with the observations, and solves in their space; leave -analysis_space out", inv->prefix, KalCorrects[c->type]);
+  analysis->space          = KAL_SPACE_OBSERVATION;
+  analysis->needs.gathered = 4;
+  analysis->needs.least    = 4;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -83,8 +126,12 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   analysis->needs.least  = 2;
   analysis->needs.copies = inv->momentum == KAL_MOMENTUM_NONE ? 0 : 1;
   analysis->needs.points = analysis->N;
+  PetscCall(CheckCorrection(analysis, inv));
   PetscCall(PetscMalloc2(analysis->N, &inv->status, (size_t)analysis->N * analysis->N, &inv->T));
   inv->state[KAL_STATE_THETA] = 1.0;
+  if (!inv->tikhonov) PetscFunctionReturn(PETSC_SUCCESS);
+  analysis->space = KAL_SPACE_ENSEMBLE;
+  PetscCall(KalPriorCreate(analysis, &inv->prior));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -120,6 +167,24 @@ static PetscErrorCode Redraw(KalAnalysis analysis, PetscInt cycle)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Departures from the mean of a block's rows times 1/sqrt(1 - h): covariance C becomes C/(1 - h), as by noise of covariance C h/(1 - h). */
+static PetscErrorCode VisitDiffuse(void *ctx, const KalRows *rows)
+{
+  const KalAnalysis   analysis = (KalAnalysis)ctx;
+  const KalInversion *inv      = (const KalInversion *)analysis->data;
+  const PetscReal     factor   = 1.0 / PetscSqrtReal(1.0 - inv->step);
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < rows->count; i++) {
+    PetscScalar *x = rows->x[0] + i, mean = 0.0;
+
+    for (PetscInt j = 0; j < analysis->N; j++) mean += x[(size_t)j * (size_t)rows->ld[0]];
+    mean /= analysis->N;
+    for (PetscInt j = 0; j < analysis->N; j++) x[(size_t)j * (size_t)rows->ld[0]] = mean + factor * (x[(size_t)j * (size_t)rows->ld[0]] - mean);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
 {
   KalInversion  *inv   = (KalInversion *)analysis->data;
@@ -127,7 +192,9 @@ static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
 
   PetscFunctionBeginUser;
   inv->cycle = cycle;
+  if (inv->tikhonov) PetscCall(KalPriorBegin(analysis, &inv->prior));
   if (cycle > 0 && ((inv->redrawcycles && cycle % inv->redrawcycles == 0) || (epoch && cycle % epoch == 0))) PetscCall(Redraw(analysis, cycle));
+  if (inv->diffused) PetscCall(KalEnsembleMapRows(1, &analysis->ensemble, VisitDiffuse, analysis));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -165,6 +232,35 @@ static PetscErrorCode IsDone(KalAnalysis analysis, PetscBool *done)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+  Adds the prior mean to the data: with h~(u) = (h(u); u), data (y; m) and errors diag(R, P), S, d, D and A' Xi are sums of those of the observations
+  and of X' P^{-1} X, X' P^{-1} (m - u) and X' P^{-1/2} Xi.
+*/
+static PetscErrorCode AddPrior(KalAnalysis analysis, const KalTold *told, KalInnovation *in)
+{
+  KalInversion *inv = (KalInversion *)analysis->data;
+  const size_t  N = (size_t)in->N, NN = N * N;
+  KalPriorGram  gram;
+  PetscReal    *pull, trace = 0.0;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalPriorGramCreate(analysis, &inv->prior, analysis->ensemble, in->status, in->scale, told->cycle, inv->perturbed, &gram));
+  PetscCall(PetscMalloc1(NN, &pull));
+  KalPriorPull(&gram, in->status, 0.0, pull);
+  for (size_t i = 0; i < NN; i++) in->S[i] += gram.G[i];
+  for (size_t i = 0; i < N; i++) {
+    in->d[i] += gram.c[i];
+    in->diagonal[i] += gram.G[i + i * N];
+    trace += gram.G[i + i * N];
+  }
+  for (size_t i = 0; in->D && i < NN; i++) in->D[i] += pull[i];
+  for (size_t i = 0; in->P && i < NN; i++) in->P[i] += gram.F[i];
+  in->trace += trace;
+  PetscCall(PetscFree(pull));
+  PetscCall(KalPriorGramDestroy(&gram));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
 {
   KalInversion *inv = (KalInversion *)analysis->data;
@@ -178,12 +274,16 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   PetscCall(KalObservationsGetLoss(told->observations, NULL, NULL, &affine));
   if (inv->rule == KAL_STEP_ADAPTIVE || (inv->rule == KAL_STEP_MISFIT && !affine)) wants |= KAL_WANT_MEMBERS; /* affine misfits follow from r and A */
   PetscCall(KalInnovationCreate(analysis, told, -1, 0.0, wants, &in));
+  if (inv->tikhonov) PetscCall(AddPrior(analysis, told, &in));
   PetscCall(KalInversionStep(analysis, &in, &step));
-  PetscCall(inv->weights(analysis, told, &in, step, inv->T));
-  PetscCall(KalTransformInflate(in.N, inv->inflation, told->status, in.active, inv->T));
-  PetscCall(KalTransformRecover(analysis, told->cycle, told->status, in.active, inv->T));
-  PetscCall(KalTransformSet(analysis, in.N, told->status, inv->T));
   PetscCall(PetscArraycpy(inv->status, told->status, in.N));
+  if (inv->correction.type != KAL_CORRECT_NONE) PetscCall(KalCorrectionPrepare(analysis, told, &in, inv->status, 1.0 / step, inv->perturbed ? 1.0 / PetscSqrtReal(step) : 0.0, &inv->correction));
+  else {
+    PetscCall(inv->weights(analysis, told, &in, step, inv->T));
+    PetscCall(KalTransformInflate(in.N, inv->inflation, told->status, in.active, inv->T));
+    PetscCall(KalTransformRecover(analysis, told->cycle, told->status, in.active, inv->T));
+    PetscCall(KalTransformSet(analysis, in.N, told->status, inv->T));
+  }
   inv->active = in.active;
   inv->state[KAL_STATE_TIME] += step / analysis->perepoch;
   analysis->report.loss     = in.loss / told->batch->samples;
@@ -252,7 +352,10 @@ static PetscErrorCode Rows(KalAnalysis analysis, const KalRows *rows)
     PetscCall(PetscMalloc2((analysis->copies ? (size_t)most * analysis->N : 1), &inv->work, 2 * (size_t)most, &inv->noise));
   }
   if (analysis->copies) PetscCall(Extrapolate(analysis, rows, inv->work));
-  PetscCall(KalTransformRows(analysis, rows->count, inv->status, analysis->copies ? inv->work : rows->x[0], analysis->copies ? rows->count : rows->ld[0], rows->x[0], rows->ld[0]));
+  if (inv->correction.type != KAL_CORRECT_NONE) {
+    PetscCall(KalCorrectionRows(analysis, &inv->correction, rows));
+    PetscCall(KalTransformRecoverRows(analysis, inv->cycle, analysis->N, inv->status, inv->active, rows->count, rows->x[0], rows->ld[0]));
+  } else PetscCall(KalTransformRows(analysis, rows->count, inv->status, analysis->copies ? inv->work : rows->x[0], analysis->copies ? rows->count : rows->ld[0], rows->x[0], rows->ld[0]));
   if (inv->additive > 0.0) PetscCall(Inflate(analysis, rows));
   for (j = 0; analysis->copies && j < analysis->N; j++) { /* a redrawn member has no past */
     if (inv->status[j] != KAL_MEMBER_OK) PetscCall(PetscArraycpy(rows->x[1] + (size_t)j * rows->ld[1], rows->x[0] + (size_t)j * rows->ld[0], rows->count));
@@ -285,6 +388,7 @@ static PetscErrorCode Arrays(KalAnalysis analysis, PetscInt *count, KalArray arr
   arrays[0].count   = 3;
   arrays[0].data    = inv->state;
   *count            = 1;
+  if (inv->tikhonov) PetscCall(KalPriorArray(analysis, &inv->prior, &arrays[(*count)++]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -295,6 +399,9 @@ static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
   PetscFunctionBeginUser;
   PetscCall(PetscViewerASCIIPrintf(viewer, "  target %s, %s step %g", Targets[inv->target], StepRules[inv->rule], (double)inv->step));
   if (inv->total > 0.0) PetscCall(PetscViewerASCIIPrintf(viewer, " to a total of %g", (double)inv->total));
+  if (inv->tikhonov) PetscCall(PetscViewerASCIIPrintf(viewer, ", the prior mean a datum"));
+  if (inv->correction.type != KAL_CORRECT_NONE) PetscCall(PetscViewerASCIIPrintf(viewer, ", correlations corrected by %s", KalCorrects[inv->correction.type]));
+  if (inv->diffused) PetscCall(PetscViewerASCIIPrintf(viewer, ", stochastic dynamics"));
   PetscCall(PetscViewerASCIIPrintf(viewer, ", momentum %s, inflation %g", Momentums[inv->momentum], (double)inv->inflation));
   if (inv->additive > 0.0) PetscCall(PetscViewerASCIIPrintf(viewer, " and additive %g", (double)inv->additive));
   if (inv->redrawcycles || inv->redrawepochs) PetscCall(PetscViewerASCIIPrintf(viewer, ", redrawn about the %s with spread %g", RedrawAbouts[inv->redrawabout], (double)inv->redrawspread));
@@ -308,6 +415,8 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
 
   PetscFunctionBeginUser;
   PetscCall(KalEnsembleDestroy(&inv->points));
+  PetscCall(KalPriorDestroy(&inv->prior));
+  PetscCall(KalCorrectionDestroy(&inv->correction));
   PetscCall(PetscFree2(inv->status, inv->T));
   PetscCall(PetscFree2(inv->work, inv->noise));
   PetscCall(PetscFree(analysis->data));
@@ -330,6 +439,7 @@ PetscErrorCode KalInversionCreate(KalAnalysis analysis, const char *prefix, KalI
   inv->momentumfactor = 0.9;
   inv->redrawspread   = 0.1;
   inv->inflation      = 1.0;
+  inv->correction     = (KalCorrection){.exponent = 1.0, .tolerance = 1.0};
 
   analysis->data               = inv;
   analysis->takes              = KAL_TAKES_SPACE | KAL_TAKES_SOLVER;

@@ -2,7 +2,8 @@
 #ifndef KALMIA_INVERSION_H
 #define KALMIA_INVERSION_H
 
-#include "analysisimpl.h"
+#include "correction.h"
+#include "prior.h"
 
 typedef enum {
   KAL_STEP_FIXED,
@@ -35,6 +36,10 @@ typedef struct {
   PetscReal      redrawspread;
   KalRedrawAbout redrawabout;
   PetscReal      inflation, additive;
+  PetscBool      tikhonov;   /* the prior mean is a datum too: errors P */
+  PetscBool      diffused;   /* members are spread before each cycle by what the analysis takes from them */
+  KalPrior       prior;      /* where tikhonov */
+  KalCorrection  correction; /* of sampling errors */
   /* state: survives a restart */
   PetscReal state[3]; /* sum of the steps, Nesterov's theta, factor of the next extrapolation */
   /* of the cycle in hand */
@@ -47,6 +52,7 @@ typedef struct {
   PetscInt wants;
   PetscErrorCode (*weights)(KalAnalysis, const KalTold *, const KalInnovation *, PetscReal step, PetscReal *T);
   PetscBool perturbed;
+  PetscBool correctable; /* the update has explicit covariances to be corrected */
 } KalInversion;
 
 enum {
@@ -56,6 +62,7 @@ enum {
 };
 
 PETSC_INTERN PetscErrorCode KalInversionCreate(KalAnalysis, const char *prefix, KalInversion **);
+PETSC_INTERN const char    *KalInversionOption(const KalInversion *, const char *name);
 PETSC_INTERN PetscErrorCode KalInversionSetFromOptions(KalAnalysis, KalOptionItems);
 PETSC_INTERN PetscErrorCode KalInversionStep(KalAnalysis, const KalInnovation *, PetscReal *);
 

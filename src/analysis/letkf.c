@@ -31,6 +31,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCall(KalLocalizationSetUp(analysis, &letkf->localization));
   if (letkf->localization.type == KAL_LOCALIZE_NONE) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(letkf->batch >= 1, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-letkf_batch %" PetscInt_FMT ": at least 1 state entry is needed", letkf->batch);
+  analysis->needs.timed     = PETSC_TRUE;
   analysis->needs.locations = PETSC_TRUE;
   analysis->needs.brought   = 2;
   analysis->ops.rows        = NULL;

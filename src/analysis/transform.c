@@ -92,6 +92,42 @@ PetscErrorCode KalTransformRecover(KalAnalysis analysis, PetscInt cycle, const K
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+  KalTransformRecoverRows - As KalTransformRecover(), on a block of new rows: for methods whose members are more than combinations
+
+  Not collective. The draws are those of KalTransformRecover(), one for each pair of members whatever the row.
+*/
+PetscErrorCode KalTransformRecoverRows(KalAnalysis analysis, PetscInt cycle, PetscInt N, const KalStatus *status, PetscInt active, PetscInt rows, PetscScalar *x, PetscInt ld)
+{
+  KalKey       key = {analysis->seed, KAL_DRAW_RECOVERY, cycle, 0};
+  PetscScalar *mean;
+  PetscReal   *z;
+
+  PetscFunctionBeginUser;
+  if (active == N) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscCalloc2(rows, &mean, N, &z));
+  for (PetscInt j = 0; j < N; j++) {
+    for (PetscInt i = 0; status[j] == KAL_MEMBER_OK && i < rows; i++) mean[i] += x[i + (size_t)j * (size_t)ld];
+  }
+  for (PetscInt i = 0; i < rows; i++) mean[i] /= active;
+  for (PetscInt f = 0; f < N; f++) {
+    PetscScalar *to = x + (size_t)f * (size_t)ld;
+
+    if (status[f] == KAL_MEMBER_OK) continue;
+    key.member = f;
+    PetscCall(KalDrawNormal(key, 0, N, z));
+    PetscCall(PetscArraycpy(to, mean, rows));
+    for (PetscInt j = 0; j < N; j++) {
+      const PetscReal    weight = z[j] / PetscSqrtReal((PetscReal)PetscMax(1, active - 1));
+      const PetscScalar *from   = x + (size_t)j * (size_t)ld;
+
+      for (PetscInt i = 0; status[j] == KAL_MEMBER_OK && i < rows; i++) to[i] += weight * (from[i] - mean[i]);
+    }
+  }
+  PetscCall(PetscFree2(mean, z));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* ---- the product ---- */
 
 #define KAL_TRANSFORM_BYTES (1 << 19) /* of the rows that are worked on together: they stay in the second-level cache */

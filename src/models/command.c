@@ -193,6 +193,13 @@ static PetscErrorCode Spread(KalModel model, PetscReal *spread)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode Mean(KalModel model, PetscScalar *mean)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscArraycpy(mean, ((const KalCommand *)model->data)->prior, model->size));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Layout(KalModel model, size_t size, char *text)
 {
   PetscFunctionBeginUser;
@@ -310,6 +317,7 @@ PetscErrorCode KalModelCreate_Command(KalModel model)
   model->ops.setup          = SetUp;
   model->ops.initial        = Initial;
   model->ops.spread         = Spread;
+  model->ops.mean           = Mean;
   model->ops.layout         = Layout;
   model->ops.memory         = Memory;
   model->ops.view           = View;

@@ -56,6 +56,29 @@ PetscErrorCode KalModelSpread(KalModel model, PetscReal *spread)
 }
 
 /*@
+   KalModelMean - The prior mean of each state entry
+
+   Not Collective
+
+   Input Parameter:
+.  model - the model, set up
+
+   Output Parameters:
++  mean - as many numbers as KalModelGetSize() says
+-  known - whether the type knows its prior mean; if not, nothing is written
+
+.seealso: KalModelSpread()
+@*/
+PetscErrorCode KalModelMean(KalModel model, PetscScalar *mean, PetscBool *known)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  *known = (PetscBool)(model->ops.mean != NULL);
+  if (*known) PetscCall((*model->ops.mean)(model, mean));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
    KalModelPropagate - Takes members from one stage to another, in place
 
    Not Collective

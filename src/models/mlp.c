@@ -190,6 +190,14 @@ static PetscErrorCode KalModelFeatures_MLP(KalModel model, PetscInt stage, Petsc
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* That of the distribution that the one network, too, is drawn from. */
+static PetscErrorCode KalModelMean_MLP(KalModel model, PetscScalar *mean)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscArrayzero(mean, model->size));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode KalModelLayout_MLP(KalModel model, size_t size, char *text)
 {
   const KalMLP *mlp = (const KalMLP *)model->data;
@@ -257,7 +265,7 @@ static PetscErrorCode KalModelDestroy_MLP(KalModel model)
 
    Notes:
    Entry i of a member is made of draw i of its key: x_i = sd_i z_i, or sd_i (c_i + spread z_i) about the
-   network c. KalModelSpread() gives sd_i.
+   network c. KalModelSpread() gives sd_i, KalModelMean() 0.
 
    heaviside(z) is 1 for z > 0 and 0 for z <= 0, sign(z) is 1 and -1 there; steps is the hard sigmoid (z + 1)/2, kept between
    0 and 1, rounded to multiples of 1/(levels - 1), so that 2 levels are heaviside's; a NaN stays NaN in every activation.
@@ -286,6 +294,7 @@ PetscErrorCode KalModelCreate_MLP(KalModel model)
   model->ops.setup          = KalModelSetUp_MLP;
   model->ops.initial        = KalModelInitial_MLP;
   model->ops.spread         = KalModelSpread_MLP;
+  model->ops.mean           = KalModelMean_MLP;
   model->ops.observe        = KalModelObserve_MLP;
   model->ops.layer          = KalModelLayer_MLP;
   model->ops.features       = KalModelFeatures_MLP;

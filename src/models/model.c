@@ -18,6 +18,7 @@ static struct {
     {KALMODELKURAMOTOSIVASHINSKY, KalModelCreate_KuramotoSivashinsky},
     {KALMODELADVECTION,           KalModelCreate_Advection          },
     {KALMODELLINEAR,              KalModelCreate_Linear             },
+    {KALMODELELLIPTIC,            KalModelCreate_Elliptic           },
     {KALMODELSHELL,               KalModelCreate_Shell              },
     {KALMODELCOMMAND,             KalModelCreate_Command            }
 };

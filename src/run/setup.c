@@ -137,6 +137,21 @@ static PetscErrorCode TakeTime(KalRun run)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The prior mean, to a method that asks for it and from a model that knows it. */
+static PetscErrorCode TellPriorMean(KalRun run)
+{
+  PetscScalar *mean;
+  PetscBool    known;
+
+  PetscFunctionBeginUser;
+  if (!run->needs.prior) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(run->n, &mean));
+  PetscCall(KalModelMean(run->model, mean, &known));
+  if (known) PetscCall(KalAnalysisSetPriorMean(run->analysis, mean));
+  PetscCall(PetscFree(mean));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode TakeMemory(KalRun run)
 {
   PetscInt i;
@@ -145,6 +160,7 @@ static PetscErrorCode TakeMemory(KalRun run)
   PetscCall(PetscMalloc1(run->n, &run->prior));
   PetscCall(KalModelSpread(run->model, run->prior));
   PetscCall(KalAnalysisSetPrior(run->analysis, run->prior));
+  PetscCall(TellPriorMean(run));
   PetscCall(PetscCalloc1(run->N, &run->laststatus));
   if (run->needs.generated) {
     PetscCall(PetscCalloc1(run->n, &run->mean));

@@ -1,0 +1,142 @@
+/* The optimal transport form of the ensemble Kalman filter's analysis. */
+#include "filter.h"
+
+/* A block's departures from the mean, squared and summed: X'X, with X over sqrt(active - 1). */
+typedef struct {
+  const KalInnovation *in;
+  KalGram              gram;
+  PetscScalar         *X, *mean;
+} KalDepartures;
+
+static PetscErrorCode VisitDepartures(void *ctx, const KalRows *rows, PetscReal *sums)
+{
+  KalDepartures       *dep = (KalDepartures *)ctx;
+  const KalInnovation *in  = dep->in;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscArrayzero(dep->mean, rows->count));
+  for (PetscInt j = 0; j < in->N; j++) {
+    const PetscScalar *x = rows->x[0] + (size_t)j * (size_t)rows->ld[0];
+
+    for (PetscInt i = 0; in->status[j] == KAL_MEMBER_OK && i < rows->count; i++) dep->mean[i] += x[i];
+  }
+  for (PetscInt j = 0; j < in->N; j++) {
+    const PetscScalar *x = rows->x[0] + (size_t)j * (size_t)rows->ld[0];
+    PetscScalar       *y = dep->X + (size_t)j * (size_t)rows->count;
+
+    for (PetscInt i = 0; i < rows->count; i++) y[i] = in->status[j] == KAL_MEMBER_OK ? in->scale * (x[i] - dep->mean[i] / in->active) : 0.0;
+  }
+  PetscCall(KalGramTake(&dep->gram, rows->count, dep->X, dep->X));
+  for (PetscInt j = 0; j < in->N; j++) {
+    PetscCall(PetscArraycpy(sums, dep->gram.product + (size_t)j * dep->gram.high + j, in->N - j));
+    sums += in->N - j;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* G = X'X, of which KalEigen() reads the lower triangle */
+static PetscErrorCode Departures(KalAnalysis analysis, const KalInnovation *in, PetscReal *G)
+{
+  KalDepartures dep = {.in = in};
+  PetscReal    *sums, *at;
+  PetscInt      rows;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEnsembleGetBlocks(analysis->ensemble, &rows, NULL));
+  PetscCall(PetscMalloc3((size_t)rows * in->N, &dep.X, rows, &dep.mean, (size_t)in->N * (in->N + 1) / 2, &sums));
+  PetscCall(KalGramCreate(in->N, &dep.gram));
+  PetscCall(KalEnsembleSumRows(1, &analysis->ensemble, VisitDepartures, &dep, in->N * (in->N + 1) / 2, sums));
+  at = sums;
+  for (PetscInt j = 0; j < in->N; j++) {
+    for (PetscInt i = j; i < in->N; i++, at++) G[i + (size_t)j * in->N] = G[j + (size_t)i * in->N] = *at;
+  }
+  PetscCall(KalGramDestroy(&dep.gram));
+  PetscCall(PetscFree3(dep.X, dep.mean, sums));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* C (m x n) = A B, or A'B with A k x m */
+static PetscErrorCode Product(const char *a, const char *b, PetscInt m, PetscInt n, PetscInt k, const PetscReal *A, const PetscReal *B, PetscReal *C)
+{
+  const PetscReal one = 1.0, zero = 0.0;
+  PetscBLASInt    bm, bn, bk;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscBLASIntCast(m, &bm));
+  PetscCall(PetscBLASIntCast(n, &bn));
+  PetscCall(PetscBLASIntCast(k, &bk));
+  PetscCallBLAS("BLASgemm", BLASgemm_(a, b, &bm, &bn, &bk, &one, A, a[0] == 'T' ? &bk : &bm, B, b[0] == 'T' ? &bn : &bk, &zero, C, &bm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  With X = U s V' (rank q): T = V s^{-2} (s^2 B s^2)^{1/2} V', B = V'(I + S)^{-1} V, so that X T = M X with M = U s^{-1} (s^2 B s^2)^{1/2} s^{-1} U' symmetric and
+  M (X X') M = X (I + S)^{-1} X', the covariance of the analysis.
+*/
+static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const KalInnovation *in, PetscReal *w, PetscReal *T)
+{
+  const KalFilter *filter = (const KalFilter *)analysis->data;
+  const size_t     N = (size_t)in->N, NN = N * N;
+  PetscReal       *G, *V, *R, *x, *value, *root;
+  size_t           q = 0;
+
+  PetscFunctionBeginUser;
+  (void)told;
+  PetscCall(KalSpectrumMean(in->N, &filter->spectrum, w));
+  PetscCall(KalSpectrumInverse(in->N, &filter->spectrum, T));
+  PetscCall(PetscMalloc6(NN, &G, NN, &V, NN, &R, NN, &x, N, &value, N, &root));
+  PetscCall(Departures(analysis, in, G));
+  PetscCall(KalEigen(analysis, in->N, G, value, G));
+  for (size_t a = 0; a < N; a++) { /* directions in which members differ, beyond rounding */
+    if (!(value[a] > 1e-13 * value[N - 1])) continue;
+    PetscCall(PetscArraycpy(V + q * N, G + a * N, N));
+    value[q++] = value[a];
+  }
+  if (q) {
+    PetscCall(Product("N", "N", in->N, (PetscInt)q, in->N, T, V, x));
+    PetscCall(Product("T", "N", (PetscInt)q, (PetscInt)q, in->N, V, x, R));
+    for (size_t b = 0; b < q; b++) {
+      for (size_t a = 0; a < q; a++) R[a + b * q] *= value[a] * value[b];
+    }
+    PetscCall(KalEigen(analysis, (PetscInt)q, R, root, R));
+    for (size_t a = 0; a < q; a++) {
+      for (size_t b = 0; b < q; b++) x[b + a * q] = R[b + a * q] * PetscSqrtReal(PetscMax(0.0, root[a]));
+    }
+    PetscCall(Product("N", "T", (PetscInt)q, (PetscInt)q, (PetscInt)q, x, R, G)); /* (s^2 B s^2)^{1/2} */
+    for (size_t b = 0; b < q; b++) {
+      for (size_t a = 0; a < q; a++) G[a + b * q] /= value[a];
+    }
+    PetscCall(Product("N", "N", in->N, (PetscInt)q, (PetscInt)q, V, G, x));
+    PetscCall(Product("N", "T", in->N, in->N, (PetscInt)q, x, V, T));
+  }
+  PetscCall(PetscFree6(G, V, R, x, value, root));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*MC
+   KALANALYSISOTENKF = "ot-enkf" - Ensemble Kalman filter whose members are moved by optimal transport
+
+   The mean and covariance of the analysis are those of etkf, x <- mean + X w and X X' <- X (I + A'A)^{-1} X', and of all linear maps of the members' departures that have
+   this covariance the one is taken that moves them least: X <- M X, M the symmetric positive matrix with M C M = C_a, C and C_a the covariances before and after. It is the
+   analysis step of Taghvaei and Mehta, An optimal transport formulation of the ensemble Kalman filter, IEEE Trans. Automatic Control 66 (2021), whose filter in continuous
+   time has the symmetric solution of a Lyapunov equation in the place of M; the map between Gaussians is that of Olkin and Pukelsheim 1982.
+
+   Options Database Keys:
++  -inflation_... - the keys of KalInflation
+-  -analysis_rotate <false> - random mean-preserving rotation of the anomalies, which undoes what the method is for
+
+   Notes:
+   In ensemble space, by eigen-decompositions of the N x N Gram matrices of the members and of what they become; n is the number of rows of the one pass that sums the first. Distances are
+   Euclidean in the state as it is: entries of different units are best scaled. The forecast is the model's own, not a transport. More members than n + 1 are moved by one map too.
+
+.seealso: KALANALYSISETKF, KALANALYSISESTKF
+M*/
+PetscErrorCode KalAnalysisCreate_OTEnKF(KalAnalysis analysis)
+{
+  KalFilter *filter;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalFilterCreate(analysis, &filter));
+  filter->weights = Weights;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,248 @@
+/* The sequential ensemble Kalman filter for networks: the samples of a mini-batch one after the other, the batch several times. */
+#include "analysisimpl.h"
+
+#define KAL_SEQUENTIAL_MOST (1 << 27) /* numbers of the predictions, which every rank holds */
+
+typedef struct {
+  PetscInt  repetitions;
+  PetscBool refresh;
+  PetscReal time; /* survives a restart */
+  /* of the cycle in hand */
+  PetscInt   cycle, repetition;
+  KalStatus *status;
+  PetscReal *T;
+} KalSequential;
+
+static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscOptionsObject)
+{
+  KalSequential *seq = (KalSequential *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsInt("-yegenoglu_repetitions", "How many times a mini-batch is presented", NULL, seq->repetitions, &seq->repetitions, NULL));
+  PetscCall(PetscOptionsBool("-yegenoglu_refresh", "Predictions of a sample are those after the updates by the samples before it, to first order", NULL, seq->refresh, &seq->refresh, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SetUp(KalAnalysis analysis)
+{
+  KalSequential *seq = (KalSequential *)analysis->data;
+  const PetscInt N   = analysis->N;
+
+  PetscFunctionBeginUser;
+  PetscCheck(seq->repetitions >= 1 && seq->repetitions <= 10000, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_repetitions %" PetscInt_FMT ": must be from 1 to 10000", seq->repetitions);
+  PetscCheck(N <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_size %" PetscInt_FMT " is too large: yegenoglu makes N x N weights, for at most %d members", N, KAL_MOST_SYSTEM);
+  analysis->space          = KAL_SPACE_ENSEMBLE;
+  analysis->needs.least    = 2;
+  analysis->needs.points   = N;
+  analysis->needs.gathered = 1;
+  PetscCall(PetscMalloc2(N, &seq->status, (size_t)N * N, &seq->T));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
+{
+  KalLossType loss;
+  PetscBool   timed;
+  PetscInt    samples, outputs;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsIsTimed(observations, &timed));
+  PetscCheck(!timed, analysis->comm, PETSC_ERR_ARG_INCOMP, "yegenoglu goes over the samples of a data set; for observations in time use -analysis_type ensrf, which takes them one after the other too");
+  PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
+  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "yegenoglu fits outputs to targets, those of classes one-hot, by least squares: use -observations_loss squared");
+  PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
+  PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
+  PetscCheck((PetscReal)samples * PetscMax(1, outputs) * analysis->N <= (PetscReal)KAL_SEQUENTIAL_MOST, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "yegenoglu holds the predictions of all members on each rank, and those of %" PetscInt_FMT " members for %" PetscInt_FMT " samples are more than %d numbers; choose a smaller -observations_batch", analysis->N, samples, KAL_SEQUENTIAL_MOST);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
+{
+  KalSequential *seq = (KalSequential *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCheck(cycle < PETSC_MAX_INT / seq->repetitions, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "Cycle %" PetscInt_FMT ": with %" PetscInt_FMT " repetitions yegenoglu can count no more than %" PetscInt_FMT, cycle + 1, seq->repetitions, PETSC_MAX_INT / seq->repetitions);
+  seq->cycle      = cycle;
+  seq->repetition = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Work of a sample's update: its anomalies (c x N) and residual (c), the system (c x c) and what it is solved for. */
+typedef struct {
+  PetscInt   c, N, p, active;
+  PetscReal  scale;
+  PetscReal *a, *r, *M, *B, *x, *V, *moved;
+} KalSample;
+
+/* The sample's predictions after the updates before it: a T, whose mean over the members moves the residual. */
+static PetscErrorCode Refresh(const KalInnovation *in, const PetscReal *T, KalSample *s)
+{
+  const PetscReal one = 1.0, zero = 0.0;
+  PetscBLASInt    c, N;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscBLASIntCast(s->c, &c));
+  PetscCall(PetscBLASIntCast(s->N, &N));
+  PetscCallBLAS("BLASgemm", BLASgemm_("N", "N", &c, &N, &N, &one, s->a, &c, T, &N, &zero, s->moved, &c));
+  for (PetscInt i = 0; i < s->c; i++) {
+    PetscReal mean = 0.0;
+
+    for (PetscInt j = 0; j < s->N; j++) mean += in->status[j] == KAL_MEMBER_OK ? s->moved[i + (size_t)j * s->c] / s->active : 0.0;
+    s->r[i] -= mean / s->scale;
+    for (PetscInt j = 0; j < s->N; j++) s->a[i + (size_t)j * s->c] = in->status[j] == KAL_MEMBER_OK ? s->moved[i + (size_t)j * s->c] - mean : 0.0;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* T <- T (I + scale a' (a a' + I)^{-1} (r 1' - a/scale)), of rank c: the stochastic update without perturbations. */
+static PetscErrorCode Take(KalAnalysis analysis, const KalInnovation *in, PetscInt first, PetscBool refresh, PetscReal *T, KalSample *s)
+{
+  const PetscReal one = 1.0, zero = 0.0;
+  PetscBLASInt    c, N;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscBLASIntCast(s->c, &c));
+  PetscCall(PetscBLASIntCast(s->N, &N));
+  for (PetscInt i = 0; i < s->c; i++) s->r[i] = in->r[first + i];
+  for (PetscInt j = 0; j < s->N; j++) PetscCall(PetscArraycpy(s->a + (size_t)j * s->c, in->A + first + (size_t)j * s->p, s->c));
+  if (refresh) PetscCall(Refresh(in, T, s));
+  PetscCallBLAS("BLASgemm", BLASgemm_("N", "T", &c, &c, &N, &one, s->a, &c, s->a, &c, &zero, s->M, &c));
+  for (PetscInt j = 0; j < s->N; j++) {
+    for (PetscInt i = 0; i < s->c; i++) s->B[i + (size_t)j * s->c] = in->status[j] == KAL_MEMBER_OK ? s->r[i] - s->a[i + (size_t)j * s->c] / s->scale : 0.0;
+  }
+  PetscCall(KalSolve(analysis, KAL_SPACE_OBSERVATION, s->c, s->M, 1.0, NULL, s->N, s->B, s->x));
+  PetscCallBLAS("BLASgemm", BLASgemm_("N", "T", &N, &c, &N, &one, T, &N, s->a, &c, &zero, s->V, &N));
+  PetscCallBLAS("BLASgemm", BLASgemm_("N", "N", &N, &N, &c, &s->scale, s->V, &N, s->x, &c, &one, T, &N));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Transform(KalAnalysis analysis, const KalTold *told, const KalInnovation *in)
+{
+  KalSequential *seq = (KalSequential *)analysis->data;
+  const PetscInt N = in->N, c = told->batch->outputs;
+  KalSample      s = {.c = c, .N = N, .p = in->p, .active = in->active, .scale = in->scale};
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc7((size_t)c * N, &s.a, c, &s.r, (size_t)c * c, &s.M, (size_t)c * N, &s.B, (size_t)c * N, &s.x, (size_t)c * N, &s.V, (size_t)c * N, &s.moved));
+  PetscCall(PetscArrayzero(seq->T, (size_t)N * N));
+  for (PetscInt j = 0; j < N; j++) seq->T[j + (size_t)j * N] = in->status[j] == KAL_MEMBER_OK ? 1.0 : 0.0;
+  for (PetscInt q = 0; q < told->batch->samples; q++) PetscCall(Take(analysis, in, q * c, (PetscBool)(seq->refresh && q > 0), seq->T, &s));
+  PetscCall(KalTransformRecover(analysis, seq->cycle * seq->repetitions + seq->repetition, in->status, in->active, seq->T));
+  for (PetscInt j = 0; !analysis->uniform && j < N; j++) PetscCallMPI(MPI_Bcast(seq->T + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalTransformSet(analysis, N, in->status, seq->T));
+  PetscCall(PetscArraycpy(seq->status, in->status, N));
+  PetscCall(PetscFree7(s.a, s.r, s.M, s.B, s.x, s.V, s.moved));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Rows(KalAnalysis analysis, const KalRows *rows)
+{
+  const KalSequential *seq = (const KalSequential *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalTransformRows(analysis, rows->count, seq->status, rows->x[0], rows->ld[0], rows->x[0], rows->ld[0]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode VisitRows(void *ctx, const KalRows *rows)
+{
+  PetscFunctionBeginUser;
+  PetscCall(Rows((KalAnalysis)ctx, rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
+{
+  KalSequential *seq = (KalSequential *)analysis->data;
+  KalInnovation  in;
+
+  PetscFunctionBeginUser;
+  PetscCall(Check(analysis, told->observations));
+  PetscCall(KalInnovationCreate(analysis, told, -1, 0.0, KAL_WANT_ANOMALIES, &in));
+  PetscCheck(in.active >= 2, analysis->comm, (PetscErrorCode)PETSC_ERR_CONV_FAILED, "Only %" PetscInt_FMT " of %" PetscInt_FMT " members survived a repetition of cycle %" PetscInt_FMT "; yegenoglu needs at least 2: take a larger -observations_noise", in.active, in.N, told->cycle + 1);
+  if (!seq->repetition) analysis->report.loss = in.loss / told->batch->samples;
+  PetscCall(Transform(analysis, told, &in));
+  PetscCall(KalInnovationDestroy(&in));
+  seq->repetition++;
+  seq->time += 1.0;
+  analysis->report.step = seq->repetitions;
+  analysis->report.time = seq->time;
+  *verdict              = KAL_VERDICT_ACCEPT;
+  if (seq->repetition == seq->repetitions) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalEnsembleMapRows(1, &analysis->ensemble, VisitRows, analysis));
+  *verdict = KAL_VERDICT_AGAIN;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Arrays(KalAnalysis analysis, PetscInt *count, KalArray arrays[])
+{
+  PetscFunctionBeginUser;
+  arrays[0] = (KalArray){.name = "time", .meaning = "presentations of mini-batches", .count = 1, .data = &((KalSequential *)analysis->data)->time};
+  *count    = 1;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
+{
+  const KalSequential *seq = (const KalSequential *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscViewerASCIIPrintf(viewer, "  each batch %" PetscInt_FMT " times, predictions %s\n", seq->repetitions, seq->refresh ? "follow the updates within it" : "are those before it"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Destroy(KalAnalysis analysis)
+{
+  KalSequential *seq = (KalSequential *)analysis->data;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree2(seq->status, seq->T));
+  PetscCall(PetscFree(analysis->data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*MC
+   KALANALYSISYEGENOGLU = "yegenoglu" - The sequential ensemble Kalman filter for networks of Yegenoglu, Krajsek, Diaz Pier and Herty
+
+   A mini-batch is presented several times. Each time all members predict it; then, for one sample q after the other, with C_gg = cov(g_q, g_q), C_ug = cov(u, g_q),
+
+     u_j <- u_j + C_ug (C_gg + Gamma)^{-1} (y_q - g_qj),
+
+   without perturbations, y_q one-hot for classes and g the plain outputs. Ensemble Kalman filter optimizing deep neural networks: an alternative approach to non-performing
+   gradient descent, LOD 2020, whose public code the scheme was read in.
+
+   Options Database Keys:
++  -yegenoglu_repetitions <8> - presentations of a mini-batch, all in one cycle
+-  -yegenoglu_refresh <false> - g_qj follows the updates by the samples before q, to first order, as in a serial filter
+
+   Notes:
+   In the paper's form, the default, u changes from sample to sample and g does not: the same differences between members count again for each sample, as if it were the
+   only one. That is no Kalman filter of the batch, and its spread says nothing of uncertainty, but as an optimiser it takes long steps. With
+   -yegenoglu_refresh a presentation is, for a linear model, that of deterministic eki for the samples in turn.
+
+   Covariances have the divisor N - 1, the paper's N. Gamma is -observations_noise, 0.01 in the paper, with -observations_batch 64 and -ensemble_size 5000. The paper's ensemble that
+   grows and shrinks with the test accuracy is not provided: the size is fixed. All updates of a presentation are one N x N transform, made on every rank from the
+   predictions of all members, 4 N^2 c flops for a sample of c outputs.
+
+.seealso: KALANALYSISEKI, KALANALYSISENSRF
+M*/
+PetscErrorCode KalAnalysisCreate_Yegenoglu(KalAnalysis analysis)
+{
+  KalSequential *seq;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(&seq));
+  seq->repetitions             = 8;
+  analysis->data               = seq;
+  analysis->takes              = KAL_TAKES_SOLVER;
+  analysis->ops.setfromoptions = SetFromOptions;
+  analysis->ops.setup          = SetUp;
+  analysis->ops.check          = Check;
+  analysis->ops.begin          = Begin;
+  analysis->ops.tell           = Tell;
+  analysis->ops.rows           = Rows;
+  analysis->ops.arrays         = Arrays;
+  analysis->ops.view           = View;
+  analysis->ops.destroy        = Destroy;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

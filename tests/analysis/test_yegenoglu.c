@@ -1,0 +1,134 @@
+/* ranks: 5 */
+/* yegenoglu against its formula, sample by sample with dense matrices, on 1, 2, 3 and 5 ranks; what a refreshed presentation is of a linear model. */
+#include "linear.h"
+
+#define MOST_N 16
+#define MOST_J 16
+#define MOST_P 40
+
+typedef struct {
+  const char *options, *fail;
+  PetscInt    repetitions, batch;
+  PetscBool   refresh;
+} Case;
+
+static const Case cases[] = {
+    {"-yegenoglu_repetitions 1",                         NULL,  1, 0, PETSC_FALSE},
+    {"-yegenoglu_repetitions 3",                         NULL,  3, 4, PETSC_FALSE},
+    {"-yegenoglu_repetitions 2 -yegenoglu_refresh true", NULL,  2, 4, PETSC_TRUE },
+    {"-yegenoglu_repetitions 1",                         "3,7", 1, 0, PETSC_FALSE},
+    {"-yegenoglu_repetitions 1 -yegenoglu_refresh true", "0",   1, 0, PETSC_TRUE },
+};
+
+/* A presentation to the members S: outputs as they were before it, or, of a linear model, as they are, for the refreshed form. */
+static PetscErrorCode Present(const Problem *problem, const KalBatch *batch, PetscInt n, PetscInt N, PetscBool refresh, double *S)
+{
+  const PetscInt c = batch->outputs, p = batch->samples * c;
+  double         G[MOST_P * MOST_J], mean[MOST_N], gmean[4], M[16], R[4 * MOST_J], C[MOST_N * 4];
+  PetscInt       i, j, k, q;
+
+  PetscFunctionBeginUser;
+  DensePredict((const double *)batch->input, batch->samples, batch->inputs, c, N, S, G);
+  for (q = 0; q < batch->samples; q++) {
+    if (refresh) DensePredict((const double *)batch->input, batch->samples, batch->inputs, c, N, S, G);
+    DenseMean(n, N, S, mean);
+    for (i = 0; i < c; i++) {
+      for (gmean[i] = 0.0, j = 0; j < N; j++) gmean[i] += G[q * c + i + j * p] / N;
+      for (j = 0; j < N; j++) R[i + j * c] = batch->target[q * c + i] - G[q * c + i + j * p];
+    }
+    for (i = 0; i < c; i++) {
+      for (k = 0; k < c; k++) {
+        M[i + k * c] = i == k ? problem->noise : 0.0;
+        for (j = 0; j < N; j++) M[i + k * c] += (G[q * c + i + j * p] - gmean[i]) * (G[q * c + k + j * p] - gmean[k]) / (N - 1);
+      }
+      for (k = 0; k < n; k++) {
+        for (C[k + i * n] = 0.0, j = 0; j < N; j++) C[k + i * n] += (S[k + j * n] - mean[k]) * (G[q * c + i + j * p] - gmean[i]) / (N - 1);
+      }
+    }
+    PetscCall(DenseSolve(c, M, N, R));
+    for (j = 0; j < N; j++) {
+      for (k = 0; k < n; k++) {
+        for (i = 0; i < c; i++) S[k + j * n] += C[k + i * n] * R[i + j * c];
+      }
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode RunCase(MPI_Comm comm, const Case *test)
+{
+  Problem  problem = {.type = "yegenoglu", .options = test->options, .N = 11, .inputs = 4, .outputs = 3, .samples = 12, .batch = test->batch, .noise = 0.4, .spread = 0.8};
+  Twin     twin;
+  double   U[MOST_N * MOST_J], V[MOST_N * MOST_J], S[MOST_N * MOST_J], far = 0.0;
+  PetscInt n = 12, cycle, j, r, who[MOST_J], active;
+
+  PetscFunctionBeginUser;
+  FailMembers(&problem, test->fail);
+  MakeData(&problem);
+  PetscCall(TwinCreate(comm, &problem, "-ensemble_block_rows 3", &twin));
+  PetscCall(TwinState(&twin, U));
+  for (cycle = 0; cycle < 2; cycle++) {
+    for (j = 0, active = 0; j < problem.N; j++) {
+      if (Fails(&problem, j)) continue;
+      memcpy(S + active * n, U + j * n, (size_t)n * sizeof *S);
+      who[active++] = j;
+    }
+    PetscCall(TwinCycle(&twin));
+    for (r = 0; r < test->repetitions; r++) PetscCall(Present(&problem, &twin.batch, n, active, test->refresh, S));
+    PetscCall(TwinState(&twin, V));
+    for (j = 0; j < active; j++) far = fmax(far, DenseDistance((size_t)n, S + j * n, V + who[j] * n));
+    if (!(far <= 1e-8) && kal_holds) print_error("%s, cycle %d: %g from the formula\n", test->options, (int)cycle, far);
+    KalHolds(far <= 1e-8);
+    for (j = 0; j < n * problem.N; j++) KalHolds(isfinite(V[j]));
+    memcpy(U, V, sizeof U);
+  }
+  PetscCall(KalSameBits(comm, V, (size_t)n * problem.N * sizeof *V));
+  PetscCall(TwinDestroy(&twin));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode FormulasOn(MPI_Comm comm, void *ctx)
+{
+  PetscFunctionBeginUser;
+  (void)ctx;
+  for (size_t t = 0; t < PETSC_STATIC_ARRAY_LENGTH(cases); t++) PetscCall(RunCase(comm, &cases[t]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void PresentationsFollowTheFormulas(void **state)
+{
+  (void)state;
+  KalOnEachCount(FormulasOn, NULL);
+}
+
+static PetscErrorCode OneCycle(const Problem *problem)
+{
+  Twin twin;
+
+  PetscFunctionBeginUser;
+  PetscCall(TwinCreate(PETSC_COMM_WORLD, problem, NULL, &twin));
+  PetscCall(TwinCycle(&twin));
+  PetscCall(TwinDestroy(&twin));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void Refusals(void **state)
+{
+  Problem problem = {.type = "yegenoglu", .options = "-yegenoglu_repetitions 0", .N = 5, .inputs = 4, .outputs = 3, .samples = 12, .noise = 0.4, .spread = 0.8};
+
+  (void)state;
+  MakeData(&problem);
+  KalRefused(OneCycle(&problem), "-yegenoglu_repetitions 0");
+  problem.options = NULL;
+  problem.labels  = PETSC_TRUE;
+  MakeData(&problem);
+  KalRefused(OneCycle(&problem), "use -observations_loss squared");
+  KalCall(PetscOptionsClear(NULL));
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(PresentationsFollowTheFormulas),
+    cmocka_unit_test(Refusals),
+};
+
+KAL_TEST_MAIN("analysis yegenoglu", tests)
