@@ -24,6 +24,14 @@ typedef const char *KalAnalysisType;
 #define KALANALYSISCBO       "cbo"
 #define KALANALYSISYEGENOGLU "yegenoglu"
 #define KALANALYSISOTENKF    "ot-enkf"
+/* Methods that take derivatives of a model with an adjoint */
+#define KALANALYSISSGD    "sgd"
+#define KALANALYSISADAM   "adam"
+#define KALANALYSISEKF    "ekf"
+#define KALANALYSISDEKF   "dekf"
+#define KALANALYSISKOALAV "koala-v"
+#define KALANALYSISKOALAM "koala-m"
+#define KALANALYSISGPF    "gpf"
 /* Filters and smoothers of dynamical systems */
 #define KALANALYSISENKF        "enkf"
 #define KALANALYSISETKF        "etkf"
@@ -41,22 +49,23 @@ typedef const char *KalAnalysisType;
 
 /* What a method asks of the run, known after SetUp. */
 typedef struct {
-  PetscInt  least;       /* members it needs at least */
-  PetscInt  copies;      /* ensembles of n x N that it keeps beside the one */
-  PetscInt  vectors;     /* replicated arrays of n numbers that it keeps */
-  PetscInt  points;      /* most columns it asks to be evaluated at once */
-  PetscInt  gathered;    /* arrays of p x N, predictions of all members, that every rank holds */
-  PetscInt  brought;     /* arrays with its share of p x N that a rank brings together for its row blocks */
-  PetscReal work;        /* bytes of other work space on a rank; known after KalAnalysisCheck() */
-  PetscBool generated;   /* members are generated about a mean: no n x N is stored */
-  PetscBool prior;       /* takes the prior mean: KalAnalysisSetPriorMean() */
-  PetscBool locations;   /* needs KalModel's locate */
-  PetscBool adjoint;     /* needs KalModel's adjoint */
-  PetscBool dense;       /* holds an n x n matrix */
-  PetscBool tangent;     /* needs the model's tangent: KalAnalysisSetTangent() */
-  PetscBool climatology; /* needs mean and covariance of a free run: KalAnalysisSetClimatology() */
-  PetscBool timed;       /* works on observations in time alone */
-  PetscBool untimed;     /* works on a data set alone, and deals its work on members out by itself */
+  PetscInt   least;       /* members it needs at least */
+  PetscInt   copies;      /* ensembles of n x N that it keeps beside the one */
+  PetscInt   vectors;     /* replicated arrays of n numbers that it keeps */
+  PetscInt   points;      /* most columns it asks to be evaluated at once */
+  PetscInt   gathered;    /* arrays of p x N, predictions of all members, that every rank holds */
+  PetscInt   brought;     /* arrays with its share of p x N that a rank brings together for its row blocks */
+  PetscReal  work;        /* bytes of other work space on a rank; known after KalAnalysisCheck() */
+  PetscInt64 numbers;     /* of its own that every rank keeps: covariances and the like */
+  PetscBool  generated;   /* members are generated about a mean: no n x N is stored */
+  PetscBool  prior;       /* takes the prior mean: KalAnalysisSetPriorMean() */
+  PetscBool  locations;   /* needs KalModel's locate */
+  PetscBool  adjoint;     /* needs KalModel's adjoint */
+  PetscBool  dense;       /* holds an n x n matrix */
+  PetscBool  tangent;     /* needs the model's tangent: KalAnalysisSetTangent() */
+  PetscBool  climatology; /* needs mean and covariance of a free run: KalAnalysisSetClimatology() */
+  PetscBool  timed;       /* works on observations in time alone */
+  PetscBool  untimed;     /* works on a data set alone, and deals its work on members out by itself */
 } KalNeeds;
 
 /*
@@ -73,15 +82,23 @@ typedef struct {
   void *ctx;
 } KalLayers;
 
+/* Derivatives that a method asks for, of a model with an adjoint and a data set's batch. */
+typedef enum {
+  KAL_DERIVATIVES_NONE,
+  KAL_DERIVATIVES_LOSS,        /* of each point's mean loss a sample, by the point */
+  KAL_DERIVATIVES_PREDICTIONS, /* of each prediction of the one point */
+} KalDerivatives;
+
 /*
   What a method asks for: points to be forecast, in place, from one time to another, and what they predict there. Times
   are those of the observations, counted from those of the cycle in hand: -1 is the time before it, or the start.
 */
 typedef struct {
-  KalEnsemble points;   /* stored, or generated; it belongs to the method */
-  PetscInt    from, to; /* -1 and 0 unless the method says otherwise */
-  PetscBool   bundle;   /* the points lie far closer together than the members that they stand for: their mean alone is a forecast */
-  PetscBool   observe;  /* true unless the method says otherwise; else the points are forecast and nothing is told of predictions */
+  KalEnsemble    points;      /* stored, or generated; it belongs to the method */
+  PetscInt       from, to;    /* -1 and 0 unless the method says otherwise */
+  PetscBool      bundle;      /* the points lie far closer together than the members that they stand for: their mean alone is a forecast */
+  PetscBool      observe;     /* true unless the method says otherwise; else the points are forecast and nothing is told of predictions */
+  KalDerivatives derivatives; /* none unless the method says otherwise */
 } KalAsk;
 
 /* What a method says of the predictions it was told. */
@@ -98,6 +115,8 @@ typedef struct {
   const KalBatch  *batch;
   KalEnsemble      predictions; /* stored, batch->samples*batch->outputs numbers a member; NULL where none were asked for */
   const KalStatus *status;      /* of every point, the same on every rank */
+  KalEnsemble      derivatives; /* stored: a column of n numbers a point, or a prediction; NULL where none were asked for */
+  const PetscReal *losses;      /* with those of the loss, for every point, the same on every rank: the mean loss a sample, and behind it the mean of their squares */
   PetscInt         cycle;       /* from 0 */
 } KalTold;
 

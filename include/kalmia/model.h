@@ -28,6 +28,12 @@ typedef struct {
 } KalLayer;
 
 /*
+  What the derivative of a sum of predictions is taken along: given the predictions y of some samples (from `first` on of the
+  batch, a sample contiguous) for column `column`, the sensitivities s to them, of the same shape.
+*/
+typedef PetscErrorCode (*KalSensitivity)(void *ctx, PetscInt column, PetscInt first, PetscInt samples, const PetscScalar *y, PetscScalar *s);
+
+/*
   What a model provides. A stage is a time of a dynamical model or a layer of a network; a network's
   weights are a state whose forecast is the identity, so its `propagate` is NULL and `observe` is its
   forward pass. A dynamical model has a time step (KalModelSetStep()) and mostly no `observe`: what is observed
@@ -52,8 +58,8 @@ typedef struct {
   PetscErrorCode (*observe)(KalModel, const KalColumns *parameters, PetscReal stage, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
   PetscErrorCode (*locate)(KalModel, PetscInt count, const PetscInt *entries, PetscReal *coordinates, PetscInt *kinds);
   PetscErrorCode (*domain)(KalModel, KalDomain *);
-  PetscErrorCode (*tangent)(KalModel, PetscReal from, PetscReal to, const PetscScalar *, PetscInt columns, PetscScalar *); /* n x columns departures, in place */
-  PetscErrorCode (*adjoint)(KalModel, const KalColumns *, const KalBatch *, PetscScalar **, PetscScalar **);
+  PetscErrorCode (*tangent)(KalModel, PetscReal from, PetscReal to, const PetscScalar *, PetscInt columns, PetscScalar *);       /* n x columns departures, in place */
+  PetscErrorCode (*adjoint)(KalModel, const KalColumns *, const KalBatch *, KalSensitivity, void *ctx, PetscScalar **);          /* of `observe`: n numbers a column, sums over the batch */
   PetscErrorCode (*layer)(KalModel, PetscInt stage, KalLayer *);                                                                 /* of stage 1 and on */
   PetscErrorCode (*features)(KalModel, PetscInt stage, PetscInt samples, const void *before, void *room, const void **features); /* of a stage, in `room` or, where they are these, the states before it */
   PetscErrorCode (*layout)(KalModel, size_t, char *);                                                                            /* what must agree for a restart, as text */
@@ -98,6 +104,7 @@ PETSC_EXTERN PetscErrorCode KalModelObserve(KalModel, const KalColumns *, PetscR
 PETSC_EXTERN PetscErrorCode KalModelLocate(KalModel, PetscInt, const PetscInt *, PetscReal *, PetscInt *);
 PETSC_EXTERN PetscErrorCode KalModelGetDomain(KalModel, KalDomain *);
 PETSC_EXTERN PetscErrorCode KalModelTangent(KalModel, PetscReal, PetscReal, const PetscScalar *, PetscInt, PetscScalar *);
+PETSC_EXTERN PetscErrorCode KalModelAdjoint(KalModel, const KalColumns *, const KalBatch *, KalSensitivity, void *, PetscScalar **);
 /* Networks, layer by layer; states are of the model's precision, a sample contiguous. */
 PETSC_EXTERN PetscErrorCode KalModelGetLayer(KalModel, PetscInt, KalLayer *);
 PETSC_EXTERN PetscErrorCode KalModelFeatures(KalModel, PetscInt, PetscInt, const void *, void *, const void **);

@@ -14,6 +14,13 @@ static const struct {
     {KALANALYSISETKI,        KalAnalysisCreate_ETKI       },
     {KALANALYSISHABER,       KalAnalysisCreate_Haber      },
     {KALANALYSISLAYERED,     KalAnalysisCreate_Layered    },
+    {KALANALYSISSGD,         KalAnalysisCreate_SGD        },
+    {KALANALYSISADAM,        KalAnalysisCreate_Adam       },
+    {KALANALYSISEKF,         KalAnalysisCreate_EKF        },
+    {KALANALYSISDEKF,        KalAnalysisCreate_DEKF       },
+    {KALANALYSISKOALAV,      KalAnalysisCreate_KoalaV     },
+    {KALANALYSISKOALAM,      KalAnalysisCreate_KoalaM     },
+    {KALANALYSISGPF,         KalAnalysisCreate_GPF        },
     {KALANALYSISENKF,        KalAnalysisCreate_EnKF       },
     {KALANALYSISETKF,        KalAnalysisCreate_ETKF       },
     {KALANALYSISESTKF,       KalAnalysisCreate_ESTKF      },
@@ -481,11 +488,12 @@ PetscErrorCode KalAnalysisBegin(KalAnalysis analysis, PetscInt cycle)
 PetscErrorCode KalAnalysisAsk(KalAnalysis analysis, KalAsk *ask)
 {
   PetscFunctionBeginUser;
-  ask->points  = analysis->ensemble;
-  ask->from    = -1;
-  ask->to      = 0;
-  ask->observe = PETSC_TRUE;
-  ask->bundle  = PETSC_FALSE;
+  ask->points      = analysis->ensemble;
+  ask->from        = -1;
+  ask->to          = 0;
+  ask->observe     = PETSC_TRUE;
+  ask->bundle      = PETSC_FALSE;
+  ask->derivatives = KAL_DERIVATIVES_NONE;
   if (analysis->ops.ask) PetscCall(analysis->ops.ask(analysis, ask));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -95,6 +95,11 @@ static inline double SigmoidDouble(double x)
 #define CEIL    ceil
 #include <models/activation_kernels.h>
 
+PetscBool KalActivationIsDifferentiable(const KalActivation *activation)
+{
+  return (PetscBool)(activation->type == KAL_RELU || activation->type == KAL_TANH || activation->type == KAL_SIGMOID || activation->type == KAL_LINEAR);
+}
+
 /* What must agree for a restart, and what is printed: the name, and the levels of steps. */
 PetscErrorCode KalActivationText(const KalActivation *activation, size_t size, char *text)
 {

@@ -51,6 +51,23 @@ KAL_WIDER void NAME(KalActivate)(const KalActivation *activation, PetscInt units
   (activation, n, (REAL)bias[u], z + (PetscInt64)u * n, h + (PetscInt64)u * n);
 }
 
+KAL_WIDER void NAME(KalDifferentiate)(const KalActivation *activation, PetscInt64 n, const REAL *restrict h, REAL *restrict d)
+{
+  switch (activation->type) {
+  case KAL_RELU:
+    for (PetscInt64 i = 0; i < n; i++) d[i] = h[i] > 0 ? d[i] : 0;
+    break;
+  case KAL_TANH:
+    for (PetscInt64 i = 0; i < n; i++) d[i] *= 1 - h[i] * h[i];
+    break;
+  case KAL_SIGMOID:
+    for (PetscInt64 i = 0; i < n; i++) d[i] *= h[i] * (1 - h[i]);
+    break;
+  default: /* linear; the others have no derivative that is of use */
+    break;
+  }
+}
+
 #undef REAL
 #undef NAME
 #undef TANH

@@ -244,6 +244,46 @@ PetscErrorCode KalModelTangent(KalModel model, PetscReal from, PetscReal to, con
 }
 
 /*@C
+   KalModelAdjoint - Derivatives of predictions for a batch by the members, along sensitivities: vector-Jacobian products
+
+   Not Collective
+
+   Input Parameters:
++  model - the model, set up
+.  columns - the members
+.  batch - the samples, in the model's precision
+.  sensitivity - called for a few samples at a time, in their order: takes their predictions y for a column, gives s
+-  ctx - its context
+
+   Output Parameter:
+.  gradient - one array a column of as many numbers as KalModelGetSize() says: the sum over samples and outputs of s times the
+              derivative of the prediction
+
+   Errors: PETSC_ERR_SUP where the model has no adjoint
+
+   Note:
+   Predictions and derivatives take one forward pass together. s may be made of y, as the derivative of a loss is, or be given:
+   a unit vector yields a row of the Jacobian. Where a prediction is not finite, so may the derivatives be.
+
+.seealso: KalModelObserve(), KalObservationsLinearize()
+@*/
+PetscErrorCode KalModelAdjoint(KalModel model, const KalColumns *columns, const KalBatch *batch, KalSensitivity sensitivity, void *ctx, PetscScalar **gradient)
+{
+  char layout[256];
+
+  PetscFunctionBeginUser;
+  PetscCall(CheckColumns(model, columns));
+  if (!model->ops.adjoint) {
+    PetscCall(KalModelGetLayout(model, sizeof layout, layout));
+    SETERRQ(PETSC_COMM_SELF, PETSC_ERR_SUP, "The model %s has no adjoint; an mlp has one with -mlp_activation relu, tanh, sigmoid or linear", layout);
+  }
+  PetscCall(CheckBatch(model, batch));
+  for (PetscInt k = 0; k < columns->count; k++) PetscCall(PetscArrayzero(gradient[k], model->size));
+  if (columns->count && batch->samples) PetscCall((*model->ops.adjoint)(model, columns, batch, sensitivity, ctx, gradient));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@C
    KalModelGetLayout - What of a model must agree for a restart, as text
 
    Not Collective

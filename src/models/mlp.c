@@ -131,6 +131,7 @@ static PetscErrorCode KalModelSetUp_MLP(KalModel model)
     PetscCheck(n <= PETSC_MAX_INT, model->comm, PETSC_ERR_ARG_OUTOFRANGE, "-mlp_layers makes more than %" PetscInt_FMT " weights, the most that this PETSc can count (one with 64-bit indices counts further)", PETSC_MAX_INT);
   }
   mlp->offset[mlp->layers] = n;
+  model->ops.adjoint       = KalActivationIsDifferentiable(&mlp->activation) ? KalModelAdjoint_MLP : NULL;
   model->inputs            = mlp->width[0];
   model->outputs           = mlp->width[mlp->layers];
   PetscCall(KalModelSetSize(model, (PetscInt)n));
@@ -269,6 +270,8 @@ static PetscErrorCode KalModelDestroy_MLP(KalModel model)
 
    heaviside(z) is 1 for z > 0 and 0 for z <= 0, sign(z) is 1 and -1 there; steps is the hard sigmoid (z + 1)/2, kept between
    0 and 1, rounded to multiples of 1/(levels - 1), so that 2 levels are heaviside's; a NaN stays NaN in every activation.
+
+   KalModelAdjoint() is there for relu, whose derivative at 0 is 0, tanh, sigmoid and linear.
 
    Each number of the forward pass is one chain of multiply-adds, whatever the columns and samples are that
    are given with it, so that a member's predictions have the same bits on any rank. Single precision converts the weights; predictions are handed back in double.

@@ -8,22 +8,9 @@
 */
 #include <models/mlpimpl.h>
 
-#include <ensemble/panels.h>
 #include <ensemble/wider.h>
 #include <stdint.h>
 #include <string.h>
-
-/* Numbers of a cache line of the smaller type; pieces of the work space start on lines. */
-#define LINE       16
-#define ROUNDED(n) (((PetscInt64)(n) + LINE - 1) / LINE * LINE)
-
-/* Units of a layer with those that fill the last panel. */
-static PetscInt Padded(const KalPanels *kernels, PetscInt units)
-{
-  const PetscInt width = KalPanelsChoose(kernels, units)->width;
-
-  return KalPanelCount(units, width) * width;
-}
 
 /* Numbers of the pieces of the work space: packed inputs, packed weights of a layer, activations of a layer. */
 typedef struct {
@@ -34,13 +21,13 @@ static KalMLPRoom Room(const KalMLP *mlp, KalPrecision precision, PetscInt sampl
 {
   const KalPanels *kernels = KalPanelsGet();
   const PetscInt   height = precision == KAL_SINGLE ? kernels->heightsingle : kernels->height, rows = KalPanelCount(PetscMin(samples, KAL_MLP_BLOCK_SAMPLES), height) * height;
-  KalMLPRoom       room = {ROUNDED((PetscInt64)rows * mlp->width[0]), 0, 0};
+  KalMLPRoom       room = {KAL_MLP_ROUNDED((PetscInt64)rows * mlp->width[0]), 0, 0};
 
   for (PetscInt l = 0; l < mlp->layers; l++) {
-    const PetscInt64 units = Padded(kernels, mlp->width[l + 1]);
+    const PetscInt64 units = KalMLPPadded_Private(kernels, mlp->width[l + 1]);
 
-    room.weights     = PetscMax(room.weights, ROUNDED(units * mlp->width[l]));
-    room.activations = PetscMax(room.activations, ROUNDED(units * rows));
+    room.weights     = PetscMax(room.weights, KAL_MLP_ROUNDED(units * mlp->width[l]));
+    room.activations = PetscMax(room.activations, KAL_MLP_ROUNDED(units * rows));
   }
   return room;
 }
@@ -49,7 +36,7 @@ PetscInt64 KalMLPWork_Private(const KalMLP *mlp, KalPrecision precision, PetscIn
 {
   const KalMLPRoom room = Room(mlp, precision, samples);
 
-  return room.inputs + room.weights + 2 * room.activations + LINE;
+  return room.inputs + room.weights + 2 * room.activations + KAL_MLP_LINE;
 }
 
 #define REAL        float
@@ -70,23 +57,32 @@ PetscInt64 KalMLPWork_Private(const KalMLP *mlp, KalPrecision precision, PetscIn
 #define ACTIVATE    KalActivateDouble
 #include <models/mlp_kernels.h>
 
-PetscErrorCode KalModelObserve_MLP(KalModel model, const KalColumns *parameters, PetscReal stage, const KalColumns *columns, const KalBatch *batch, PetscScalar **y, KalStatus *status)
+/* Makes room for so many numbers of the model's precision; what lay there is lost. */
+PetscErrorCode KalMLPReserve_Private(KalModel model, PetscInt64 numbers)
 {
   KalMLP      *mlp   = (KalMLP *)model->data;
-  const size_t bytes = (size_t)KalMLPWork_Private(mlp, model->precision, batch->samples) * (model->precision == KAL_SINGLE ? sizeof(float) : sizeof(double));
-  double       flops = 0.0;
+  const size_t bytes = (size_t)numbers * (model->precision == KAL_SINGLE ? sizeof(float) : sizeof(double));
+
+  PetscFunctionBeginUser;
+  if (bytes <= mlp->work_bytes) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscFree(mlp->work));
+  mlp->work_bytes = 0;
+  mlp->packed     = 0;
+  PetscCall(PetscMalloc(bytes, &mlp->work));
+  mlp->work_bytes = bytes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode KalModelObserve_MLP(KalModel model, const KalColumns *parameters, PetscReal stage, const KalColumns *columns, const KalBatch *batch, PetscScalar **y, KalStatus *status)
+{
+  KalMLP *mlp   = (KalMLP *)model->data;
+  double  flops = 0.0;
 
   PetscFunctionBeginUser;
   (void)parameters;
   (void)stage;
   (void)status; /* KalModelObserve() looks for numbers that are not finite */
-  if (bytes > mlp->work_bytes) {
-    PetscCall(PetscFree(mlp->work));
-    mlp->work_bytes = 0;
-    mlp->packed     = 0;
-    PetscCall(PetscMalloc(bytes, &mlp->work));
-    mlp->work_bytes = bytes;
-  }
+  PetscCall(KalMLPReserve_Private(model, KalMLPWork_Private(mlp, model->precision, batch->samples)));
   if (model->precision == KAL_SINGLE) ForwardSingle(mlp, columns, batch, y);
   else ForwardDouble(mlp, columns, batch, y);
   for (PetscInt l = 0; l < mlp->layers; l++) flops += 2.0 * mlp->width[l] * mlp->width[l + 1];

@@ -5,6 +5,8 @@
 #include <models/activation.h>
 #include <models/modelimpl.h>
 
+#include <ensemble/panels.h>
+
 #define KAL_MLP_LAYERS        64  /* most layers of weights */
 #define KAL_MLP_BLOCK_SAMPLES 512 /* samples whose inputs are packed together: they stay in the second-level cache */
 
@@ -24,8 +26,23 @@ typedef struct {
   void         *work;
 } KalMLP;
 
+/* Numbers of a cache line of the smaller type; pieces of the work space start on lines. */
+#define KAL_MLP_LINE       16
+#define KAL_MLP_ROUNDED(n) (((PetscInt64)(n) + KAL_MLP_LINE - 1) / KAL_MLP_LINE * KAL_MLP_LINE)
+
+/* Units of a layer with those that fill the last panel. */
+static inline PetscInt KalMLPPadded_Private(const KalPanels *kernels, PetscInt units)
+{
+  const PetscInt width = KalPanelsChoose(kernels, units)->width;
+
+  return KalPanelCount(units, width) * width;
+}
+
 /* Numbers of work space that a forward pass over batches of so many samples takes. */
 PETSC_INTERN PetscInt64     KalMLPWork_Private(const KalMLP *, KalPrecision, PetscInt samples);
+PETSC_INTERN PetscInt64     KalMLPAdjointWork_Private(const KalMLP *, KalPrecision, PetscInt samples);
+PETSC_INTERN PetscErrorCode KalMLPReserve_Private(KalModel, PetscInt64 numbers);
+PETSC_INTERN PetscErrorCode KalModelAdjoint_MLP(KalModel, const KalColumns *, const KalBatch *, KalSensitivity, void *, PetscScalar **);
 PETSC_INTERN PetscErrorCode KalModelObserve_MLP(KalModel, const KalColumns *, PetscReal, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
 
 #endif

@@ -33,6 +33,7 @@ static PetscErrorCode Analyse(KalRun run, const KalBatch *batch, KalCycle *c)
     PetscCall(KalAnalysisAsk(run->analysis, &ask));
     run->seconds[KAL_SECONDS_ANALYSIS] += MPI_Wtime() - start;
     PetscCall(KalRunEvaluate(run, &ask, batch, &told.predictions));
+    PetscCall(KalRunDifferentiate(run, &ask, &told));
     if (!asked) PetscCall(CheckSurvivors(run, &c->failed));
     if (!asked && run->timed) {
       PetscCall(KalRunDiagnose(run, ask.points, run->status, &c->forecast));

@@ -369,6 +369,7 @@ PetscErrorCode KalRunDestroy(KalRun *run)
   PetscCall(KalEnsembleDestroy(&r->ensemble));
   PetscCall(KalEnsembleDestroy(&r->truth));
   PetscCall(KalQueueDestroy(&r->queue));
+  PetscCall(KalDerivationDestroy(&r->derivation));
   PetscCall(PetscFree(r->ranks));
   PetscCall(PetscFree2(r->target, r->entry));
   PetscCall(PetscFree2(r->location, r->kind));

@@ -57,8 +57,9 @@ typedef enum {
   KAL_RUN_STATIC,  /* the rank that holds it */
   KAL_RUN_DYNAMIC, /* a rank that is idle */
 } KalRunSchedule;
-PETSC_INTERN const char *const KalRunSchedules[];
-typedef struct _n_KalQueue    *KalQueue;
+PETSC_INTERN const char *const   KalRunSchedules[];
+typedef struct _n_KalQueue      *KalQueue;
+typedef struct _n_KalDerivation *KalDerivation; /* derivatives.c */
 
 /* Columns that are handed to a model at once: enough for its blocks, few enough to generate in place. */
 #define KAL_COLUMNS_MOST 64
@@ -94,16 +95,17 @@ struct _p_KalRun {
   char           walltime[64]; /* as it was given */
   double         limit;        /* the same in seconds from the start of the process; 0: none */
   /* what is run */
-  PetscInt     n, outputs, batches; /* state entries, numbers a sample's prediction has, cycles in an epoch */
-  KalEnsemble  ensemble, copy[KAL_RUN_COPIES];
-  PetscScalar *mean;  /* of a generated ensemble */
-  PetscReal   *prior; /* standard deviation of each entry */
-  KalEnsemble  predictions[KAL_RUN_SLOTS];
-  KalQueue     queue; /* NULL until it is needed */
-  PetscInt     nextslot;
-  KalStatus   *status;
-  PetscInt     points;     /* length of status */
-  KalStatus   *laststatus; /* of the N members in the last cycle */
+  PetscInt      n, outputs, batches; /* state entries, numbers a sample's prediction has, cycles in an epoch */
+  KalEnsemble   ensemble, copy[KAL_RUN_COPIES];
+  PetscScalar  *mean;  /* of a generated ensemble */
+  PetscReal    *prior; /* standard deviation of each entry */
+  KalEnsemble   predictions[KAL_RUN_SLOTS];
+  KalQueue      queue; /* NULL until it is needed */
+  PetscInt      nextslot;
+  KalDerivation derivation; /* NULL until derivatives are asked for */
+  KalStatus    *status;
+  PetscInt      points;     /* length of status */
+  KalStatus    *laststatus; /* of the N members in the last cycle */
   /* of a run in time */
   PetscBool           timed;
   KalEnsemble         truth;    /* of a twin experiment: one member, NULL where there is none */
@@ -181,6 +183,8 @@ PETSC_INTERN PetscInt       KalRunMostColumns(KalEnsemble points, PetscInt n);
 PETSC_INTERN PetscErrorCode KalRunForecastColumns(KalRun, const KalSpan *, KalColumns *, KalStatus *);
 PETSC_INTERN PetscErrorCode KalRunObserveColumns(KalRun, PetscReal time, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
 PETSC_INTERN PetscErrorCode KalRunEvaluate(KalRun, const KalAsk *, const KalBatch *, KalEnsemble *predictions);
+PETSC_INTERN PetscErrorCode KalRunDifferentiate(KalRun, const KalAsk *, KalTold *);
+PETSC_INTERN PetscErrorCode KalDerivationDestroy(KalDerivation *);
 PETSC_INTERN PetscErrorCode KalQueueCreate(MPI_Comm, KalQueue *);
 PETSC_INTERN PetscErrorCode KalQueueBegin(KalQueue, PetscInt members, PetscInt group);
 PETSC_INTERN PetscErrorCode KalQueueNext(KalQueue, PetscInt *first, PetscInt *count);

@@ -84,6 +84,7 @@ static PetscErrorCode CheckOperator(KalRun run)
 static PetscErrorCode SetUpAnalysis(KalRun run)
 {
   KalModelOps *ops;
+  char         layout[256];
 
   PetscFunctionBeginUser;
   PetscCall(KalAnalysisSetSizes(run->analysis, run->n, run->N));
@@ -101,7 +102,10 @@ static PetscErrorCode SetUpAnalysis(KalRun run)
   PetscCheck(run->needs.copies <= KAL_RUN_COPIES, run->comm, PETSC_ERR_SUP, "The method keeps %" PetscInt_FMT " copies of the ensemble; at most %d are provided for", run->needs.copies, KAL_RUN_COPIES);
   PetscCall(KalModelGetOps(run->model, &ops));
   PetscCheck(!run->needs.locations || ops->locate, run->comm, PETSC_ERR_ARG_INCOMP, "The method needs locations of the state's entries, which this -model_type does not have");
-  PetscCheck(!run->needs.adjoint || ops->adjoint, run->comm, PETSC_ERR_ARG_INCOMP, "The method needs the model's adjoint, which this -model_type does not have");
+  if (run->needs.adjoint && !ops->adjoint) {
+    PetscCall(KalModelGetLayout(run->model, sizeof layout, layout));
+    SETERRQ(run->comm, PETSC_ERR_ARG_INCOMP, "The method takes derivatives, and the model %s has no adjoint: take an mlp with -mlp_activation relu, tanh, sigmoid or linear", layout);
+  }
   PetscCheck(!run->needs.tangent || ops->tangent, run->comm, PETSC_ERR_ARG_INCOMP, "The method needs the model's tangent, which this -model_type does not have");
   PetscCheck(!run->needs.dense || run->n <= KAL_DENSE_MOST, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "The method holds an n x n matrix: n = %" PetscInt_FMT " is too large, at most %d is possible", run->n, KAL_DENSE_MOST);
   if (!run->survivors) run->survivors = PetscMax(run->needs.least, (run->N + 1) / 2);
