@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One CSV table of a sweep's runs:  jobs/gather.sh [SWEEP.txt [FOLDER]] >table.csv
-# A row for each line of SWEEP.txt: its number, the mark of FOLDER/NUMBER.h5 (absent where there is none), the cycles done,
+# A row for each line of SWEEP.txt: its number, the mark of FOLDER/NUMBER.h5 (absent where there is none, damaged where it cannot be read), the cycles done,
 # the options of the line, and what the result line has, once the run is done.
 set -euo pipefail
 sweep=${1:-sweep.txt}
@@ -14,6 +14,7 @@ while IFS= read -r line || [ -n "$line" ]; do
   number=$((number + 1))
   file=$folder/$number.h5
   mark=$(kalmia-inspect "$file" --mark 2>/dev/null) || mark="absent 0"
+  if [ "$mark" = "absent 0" ] && [ -e "$file" ]; then mark="damaged 0"; fi
   result=
   case $mark in done*) result=$(kalmia-inspect "$file" | sed -n 's/^result  *result: //p') ;; esac
   printf '%s\t%s\t%s\t%s\t%s\n' $number "${mark% *}" "${mark#* }" "$line" "$result"

@@ -15,6 +15,14 @@
 # shellcheck source=jobs/setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
+# A signal that comes before the run is there to take it ends no script.
+kal_early=0
+trap kal_early=1 USR1
+
+# This job, and of an array this task alone: the array's own number would stand for all of them.
+kal_id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}}
+kal_id=${kal_id:-${SLURM_JOB_ID:-}}
+
 kal_say() { echo "job ${SLURM_JOB_ID:-$$}: $*" >&2; }
 
 # Where the programs are, and how they are started.
@@ -43,17 +51,22 @@ kal_mark() { kalmia-inspect "$KALMIA_SNAPSHOT" --mark 2>/dev/null || true; }
 
 # Another turn for this job. Slurm ends the script when it requeues it.
 kal_again() {
-  local code=$1 before=$2 after=$3
+  local code=$1 before=$2 after=$3 tries
   if [ -z "${SLURM_JOB_ID:-}" ] || [ "${KALMIA_REQUEUE:-}" = no ]; then
     kal_say "to be continued: start it again"
     exit $((code ? code : 75))
   fi
-  if [ "$before" = "$after" ] && [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ]; then
-    kal_say "no cycle was done, and it was tried before: not requeued"
-    exit $((code ? code : 75))
+  if [ "$before" = "$after" ]; then
+    tries=$(($(cat "$KALMIA_SNAPSHOT.tries" 2>/dev/null || echo 0) + 1))
+    if [ $tries -gt 3 ]; then
+      rm -f "$KALMIA_SNAPSHOT.tries"
+      kal_say "no cycle was done in this turn, nor in the three before it: not requeued"
+      exit $((code ? code : 75))
+    fi
+    echo $tries >"$KALMIA_SNAPSHOT.tries"
   fi
   kal_say "requeued"
-  scontrol requeue "$SLURM_JOB_ID" || exit $((code ? code : 75))
+  scontrol requeue "$kal_id" || exit $((code ? code : 75))
   sleep 300 &
   wait $!
   exit 75
@@ -61,8 +74,11 @@ kal_again() {
 
 kal_job() {
   local before after code=0 signalled=1 time=${KALMIA_WALLTIME:-}
-  if [ -z "$time" ] && [ -n "${SLURM_JOB_ID:-}" ]; then time=$(squeue -h -j "$SLURM_JOB_ID" -o %L); fi
-  case $time in '' | *[!0-9:-]*) time=UNLIMITED ;; esac # INVALID, NOT_SET
+  if [ -z "$time" ]; then
+    if [ -n "$kal_id" ]; then time=$(squeue -h -j "$kal_id" -o %L); fi
+    case $time in '' | *[!0-9:-]*) time=UNLIMITED ;; esac # INVALID, NOT_SET
+  fi
+  case " $* " in *" -snapshot_path "*) kal_say "-snapshot_path is set by KALMIA_SNAPSHOT here, $KALMIA_SNAPSHOT" && exit 1 ;; esac
   mkdir -p "$(dirname "$KALMIA_SNAPSHOT")" || exit 1
   before=$(kal_mark)
   kal_say "${kal_launch[*]} kalmia $*"
@@ -70,15 +86,21 @@ kal_job() {
   kal_pid=$!
   # The launcher hands the signal on to the ranks. Bash leaves `wait` for it, and the run has not ended by that.
   trap 'signalled=1; kill -USR1 $kal_pid 2>/dev/null' USR1
+  if [ $kal_early = 1 ]; then
+    sleep 5 # a launcher that is only starting would end by it
+    kill -USR1 $kal_pid 2>/dev/null
+  fi
   while [ $signalled = 1 ]; do
     signalled=0
     code=0
     wait $kal_pid || code=$?
   done
   after=$(kal_mark)
+  if [ "$before" != "$after" ]; then rm -f "$KALMIA_SNAPSHOT.tries"; fi
   kal_say "exit code $code, $KALMIA_SNAPSHOT: ${after:-no snapshot}"
   case $code,$after in
     0,done*) exit 0 ;;
+    0,) exit 0 ;; # a dry run, or help: nothing was to be done
     1,* | 3,*) exit $code ;; # kalmia said what is wrong
     *) kal_again $code "$before" "$after" ;;
   esac

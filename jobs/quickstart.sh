@@ -54,7 +54,7 @@ cat <<END
 
 Test accuracy $accuracy, without back-propagation; the network is in $out.
   once a shell           . ${here}jobs/setup.sh
-  continue               mpiexec -n $ranks $bin/kalmia -restart $out -run_cycles $more
-  on other ranks         mpiexec -n 3 $bin/kalmia -restart $out -run_cycles $more    (the same bits)
+  continue               mpiexec -n $ranks $bin/kalmia -restart $out -run_cycles $more -analysis_schedule_cycles $more
+  on other ranks         mpiexec -n 3 $bin/kalmia -restart $out -run_cycles $more -analysis_schedule_cycles $more    (the same bits)
   look at it             $bin/kalmia-inspect $out
 END

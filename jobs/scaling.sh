@@ -70,6 +70,7 @@ options() { # NAME STUDY RANKS OPTION...
   if [ "$study" = weak ]; then
     for growing in "${weak[@]}"; do printf '%q ' "-${growing%%=*}" "$((${growing#*=} * ranks))"; done
   fi
+  case " $* " in *" -snapshot_path "*) printf '%q ' -snapshot_path "$folder/$name.h5" ;; esac # points run at the same time
   printf '%q ' -run_monitor_every 0 -run_evaluate_ensemble 0 -run_phases "$folder/$name.phases.csv"
 }
 
@@ -115,7 +116,19 @@ done
 if [ ${#jobs[@]} -gt 0 ]; then
   list=$(IFS=, && echo "${jobs[*]}")
   echo "scaling: waiting for jobs $list"
-  while squeue --noheader --jobs="$list" --states=PENDING,RUNNING,CONFIGURING,COMPLETING,REQUEUED,SUSPENDED 2>/dev/null | grep -q .; do sleep "${KAL_POLL:-2}"; done
+  missed=0
+  while :; do
+    if left=$(squeue --noheader --jobs="$list" --states=PENDING,RUNNING,CONFIGURING,COMPLETING,REQUEUED,SUSPENDED 2>"$folder/squeue.log"); then
+      missed=0
+      if [ -z "$left" ]; then break; fi
+    else # jobs that are long over are no longer known; a controller that does not answer is asked again
+      if grep -qi 'invalid job id' "$folder/squeue.log"; then break; fi
+      missed=$((missed + 1))
+      if [ $missed -ge 30 ]; then fail "squeue fails: $(tail -n 1 "$folder/squeue.log")"; fi
+    fi
+    sleep "${KAL_POLL:-2}"
+  done
+  rm -f "$folder/squeue.log"
 fi
 for name in "${names[@]}"; do
   [ -s "$folder/$name.phases.csv" ] || fail "$name wrote no table: see $folder/$name.log

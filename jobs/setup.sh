@@ -176,6 +176,7 @@ kal_packages() {
   log=$(mktemp)
   # Slurm and munge are wanted as programs; nobody asked for their daemons to be started.
   if [[ " $* " == *" slurm "* ]] && [ ! -e $policy ]; then
+    trap '"${as_root[@]}" rm -f "$policy"; exit 130' INT TERM
     "${as_root[@]}" sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
   else
     policy=
@@ -186,11 +187,17 @@ kal_packages() {
     tail -n 30 "$log" >&2
     echo "setup: apt-get could not install: $missing" >&2
     rm -f "$log"
-    if [ -n "$policy" ]; then "${as_root[@]}" rm -f $policy; fi
+    if [ -n "$policy" ]; then
+      "${as_root[@]}" rm -f $policy
+      trap - INT TERM
+    fi
     return 1
   fi
   rm -f "$log"
-  if [ -n "$policy" ]; then "${as_root[@]}" rm -f $policy; fi
+  if [ -n "$policy" ]; then
+    "${as_root[@]}" rm -f $policy
+    trap - INT TERM
+  fi
   missing=$(kal_missing "$@" | sort -u | tr '\n' ' ')
   if [ -n "$missing" ]; then
     echo "setup: installed, but still not found: $missing" >&2

@@ -134,6 +134,7 @@ PETSC_INTERN PetscErrorCode KalInverseRoot(KalAnalysis, PetscInt N, const PetscR
 /* X T, with columns of failed members left out on the right and redrawn from the survivors. */
 PETSC_INTERN PetscErrorCode KalTransformRecover(KalAnalysis, PetscInt cycle, const KalStatus *, PetscInt active, PetscReal *T);
 PETSC_INTERN PetscErrorCode KalTransformRecoverRows(KalAnalysis, PetscInt cycle, PetscInt N, const KalStatus *, PetscInt active, PetscInt rows, PetscScalar *x, PetscInt ld);
+PETSC_INTERN PetscErrorCode KalMembersFinite(KalAnalysis, PetscInt, const char *, PetscReal);
 PETSC_INTERN PetscErrorCode KalTransformCenter(PetscInt N, const KalStatus *, PetscInt active, PetscReal *T);
 PETSC_INTERN PetscErrorCode KalTransformInflate(PetscInt N, PetscReal factor, const KalStatus *, PetscInt active, PetscReal *T);
 PETSC_INTERN PetscErrorCode KalTransformSetFromOptions(KalAnalysis, KalOptionItems);

@@ -124,7 +124,11 @@ static PetscErrorCode VisitConsensus(void *ctx, const KalRows *rows, PetscReal *
   for (PetscInt j = 0; j < analysis->N; j++) {
     const PetscScalar *x = rows->x[0] + (size_t)j * (size_t)rows->ld[0];
 
-    for (PetscInt i = 0; cbo->status[j] == KAL_MEMBER_OK && i < rows->count; i++) sums[j] += PetscSqr((x[i] - v[i]) / analysis->prior[rows->first + i]);
+    for (PetscInt i = 0; cbo->status[j] == KAL_MEMBER_OK && i < rows->count; i++) {
+      const PetscReal spread = analysis->prior[rows->first + i];
+
+      if (spread > 0.0) sums[j] += PetscSqr((x[i] - v[i]) / spread); /* entries without a prior spread are the same in all particles */
+    }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -35,7 +35,7 @@ static PetscErrorCode TakeGroups(KalAnalysis analysis, KalDecoupled *dekf)
     for (PetscInt u = 0; u < layer->units; u++) {
       if (!u || !dekf->layers) filter->start[group++] = taken;
       for (PetscInt f = 0; f < layer->features; f++) filter->entry[taken++] = (PetscInt)layer->offset + u * layer->features + f;
-      filter->entry[taken++] = (PetscInt)layer->offset + layer->units * layer->features + u;
+      if (layer->biased) filter->entry[taken++] = (PetscInt)layer->offset + layer->units * layer->features + u;
     }
   }
   filter->start[group] = taken;

@@ -37,6 +37,8 @@ PetscErrorCode KalDescentSetUp(KalAnalysis analysis, KalDescent *descent)
   PetscCheck(descent->decay >= 0.0 && descent->decay * descent->step < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_decay %g: must not be negative, nor 1/-%s_step or more", descent->name, (double)descent->decay, descent->name);
   PetscCall(PetscSNPrintf(what, sizeof what, "%s_step", descent->name));
   PetscCall(KalScheduleCheck(analysis, what, descent->schedule, descent->stepfinal));
+  PetscCall(PetscStrlcat(what, "_schedule", sizeof what));
+  PetscCall(KalScheduleNone(analysis, (PetscBool)(descent->schedule != KAL_SCHEDULE_CONSTANT), what));
   analysis->needs.least   = 1;
   analysis->needs.adjoint = PETSC_TRUE;
   analysis->needs.untimed = PETSC_TRUE;
@@ -93,6 +95,7 @@ PetscErrorCode KalDescentTell(KalAnalysis analysis, KalDescent *descent, const K
 /* Each rank moves the networks that it holds; nothing is sent. */
 PetscErrorCode KalDescentUpdate(KalAnalysis analysis, KalDescent *descent, KalDescentMove move)
 {
+  char         option[64];
   PetscInt     first, last;
   PetscScalar *g, *x, *kept[KAL_MOST_COPIES] = {NULL};
 
@@ -106,6 +109,8 @@ PetscErrorCode KalDescentUpdate(KalAnalysis analysis, KalDescent *descent, KalDe
   }
   PetscCall(KalEnsembleChanged(analysis->ensemble));
   for (PetscInt i = 0; i < analysis->copies; i++) PetscCall(KalEnsembleChanged(analysis->copy[i]));
+  PetscCall(PetscSNPrintf(option, sizeof option, "%s_step", descent->name));
+  PetscCall(KalMembersFinite(analysis, descent->cycle, option, descent->step));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

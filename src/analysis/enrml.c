@@ -54,7 +54,7 @@ static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
   PetscFunctionBeginUser;
   PetscCall(KalSmootherCheck(analysis, observations, enrml->iterations, "-enrml_iterations"));
   PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
-  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "enrml with -observations_loss cross-entropy: class labels have no Gaussian noise to perturb them by; use etki, or the squared loss");
+  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "enrml with -observations_loss %s: there is no Gaussian noise to perturb the observations by; use etki, or the squared loss", KalLossTypes[loss]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

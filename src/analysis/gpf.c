@@ -53,6 +53,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCheck(gpf->step > 0.0 && !PetscIsInfOrNanReal(gpf->step), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-gpf_step %g: must be positive and finite", (double)gpf->step);
   PetscCheck(gpf->spread >= 0.0 && !PetscIsInfOrNanReal(gpf->spread), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-gpf_step_spread %g: must not be negative", (double)gpf->spread);
   PetscCall(KalScheduleCheck(analysis, "gpf_step", gpf->schedule, gpf->stepfinal));
+  PetscCall(KalScheduleNone(analysis, (PetscBool)(gpf->schedule != KAL_SCHEDULE_CONSTANT), "gpf_step_schedule"));
   PetscCheck(N <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_size %" PetscInt_FMT ": gpf takes at most %d particles", N, KAL_MOST_SYSTEM);
   PetscCall(KalGramCreate(N, &gpf->gram));
   PetscCall(PetscMalloc1((size_t)N * ((size_t)N + 1), &gpf->sums));
@@ -60,7 +61,6 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   analysis->needs.adjoint = (PetscBool)!gpf->linearized;
   analysis->needs.untimed = PETSC_TRUE;
   if (!gpf->linearized) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCheck(analysis->space == KAL_SPACE_AUTO || analysis->space == KAL_SPACE_ENSEMBLE, analysis->comm, PETSC_ERR_ARG_INCOMP, "gpf works in ensemble space; leave -analysis_space out");
   analysis->space        = KAL_SPACE_ENSEMBLE;
   analysis->needs.points = N;
   PetscCall(PetscMalloc1((size_t)N * N, &gpf->W));

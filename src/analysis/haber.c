@@ -53,7 +53,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCheck(haber->momentum >= 0.0 && haber->momentum < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_momentum %g: must be at least 0 and less than 1", (double)haber->momentum);
   PetscCall(KalScheduleCheck(analysis, "haber_step", haber->stepschedule, haber->stepfinal));
   PetscCall(KalScheduleCheck(analysis, "haber_spread", haber->spreadschedule, haber->spreadfinal));
-  PetscCheck(!analysis->horizon || haber->stepschedule != KAL_SCHEDULE_CONSTANT || haber->spreadschedule != KAL_SCHEDULE_CONSTANT, analysis->comm, PETSC_ERR_ARG_INCOMP, "-analysis_schedule_cycles %" PetscInt_FMT ": nothing runs over them; choose a -haber_step_schedule or -haber_spread_schedule, or leave the option out", analysis->horizon);
+  PetscCall(KalScheduleNone(analysis, (PetscBool)(haber->stepschedule || haber->spreadschedule), "haber_step_schedule or -haber_spread_schedule"));
   PetscCheck(haber->spreadfinal > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_spread_final %g: must be positive, perturbations without spread change no prediction", (double)haber->spreadfinal);
   analysis->needs.least     = 2;
   analysis->needs.vectors   = 2;

@@ -60,6 +60,7 @@ static PetscErrorCode CheckOptions(KalAnalysis analysis)
   const PetscInt    draws   = KalLayeredDraws(layered);
 
   PetscFunctionBeginUser;
+  PetscCheck(layered->N <= 65536, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-layered_perturbations %" PetscInt_FMT ": at most 65536 are possible", layered->N);
   PetscCheck(!layered->antithetic || layered->N % 2 == 0, analysis->comm, PETSC_ERR_ARG_INCOMP, "-layered_perturbations %" PetscInt_FMT " is odd: -layered_antithetic needs pairs", layered->N);
   PetscCheck(layered->draws != KAL_DRAWS_ORTHOGONAL || (draws >= 4 && (draws & (draws - 1)) == 0), analysis->comm, PETSC_ERR_ARG_INCOMP, "-layered_draws orthogonal needs a power of two, 4 or more, as -layered_perturbations (twice that with -layered_antithetic), not %" PetscInt_FMT, layered->N);
   PetscCall(CheckPositive(analysis, "spread", layered->spread));
@@ -72,7 +73,7 @@ static PetscErrorCode CheckOptions(KalAnalysis analysis)
   PetscCall(CheckFactor(analysis, "second", layered->second));
   PetscCheck(layered->decay >= 0.0 && layered->decay * layered->step < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-layered_decay %g: must not be negative, nor 1/-layered_step or more", (double)layered->decay);
   PetscCall(KalScheduleCheck(analysis, "layered_step", layered->schedule, layered->stepfinal));
-  PetscCheck(!analysis->horizon || layered->schedule != KAL_SCHEDULE_CONSTANT, analysis->comm, PETSC_ERR_ARG_INCOMP, "-analysis_schedule_cycles %" PetscInt_FMT ": nothing runs over them; choose a -layered_step_schedule, or leave the option out", analysis->horizon);
+  PetscCall(KalScheduleNone(analysis, (PetscBool)(layered->schedule != KAL_SCHEDULE_CONSTANT), "layered_step_schedule"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -120,6 +121,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCall(TakeLayers(analysis));
   if (layered->draws == KAL_DRAWS_ORTHOGONAL) PetscCall(analysis->layers.precision == KAL_SINGLE ? KalLayeredSingle.hadamard(layered) : KalLayeredDouble.hadamard(layered));
   PetscCall(KalGroupCreate(analysis->comm, analysis->N, &layered->group));
+  PetscCheck(layered->N <= PETSC_MAX_INT / PetscMax(1, layered->widest), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-layered_perturbations %" PetscInt_FMT " of a layer with %" PetscInt_FMT " states are too many numbers for a sample; take fewer", layered->N, layered->widest);
   analysis->needs.least   = 1;
   analysis->needs.copies  = layered->scaling == KAL_SCALING_MOMENTS ? 2 : 1;
   analysis->needs.untimed = PETSC_TRUE;

@@ -228,6 +228,7 @@ PetscErrorCode KalLayeredTell(KalAnalysis analysis, const KalTold *told, KalVerd
     PetscCheck(!PetscIsInfOrNanReal(layered->loss[m]), analysis->comm, PETSC_ERR_FP, "The loss of network %" PetscInt_FMT " is not finite in cycle %" PetscInt_FMT ": take a smaller -layered_step than %g", m, told->cycle + 1, (double)layered->step);
     analysis->report.loss += layered->loss[m] / analysis->N;
   }
+  PetscCall(KalMembersFinite(analysis, told->cycle, "layered_step", layered->step));
   layered->time += step;
   analysis->report.step = step;
   analysis->report.time = layered->time;

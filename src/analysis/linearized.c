@@ -61,7 +61,7 @@ static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
   PetscFunctionBeginUser;
   PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
   PetscCall(KalObservationsGetReject(observations, &k));
-  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s perturbs the observations, and class labels have no Gaussian noise to perturb them by: use -observations_loss squared, or -analysis_type eki", analysis->type);
+  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s perturbs the observations, and -observations_loss %s has no Gaussian noise to perturb them by: use -observations_loss squared, or -analysis_type eki", analysis->type, KalLossTypes[loss]);
   PetscCheck(k == 0.0, analysis->comm, PETSC_ERR_ARG_INCOMP, "-observations_reject %g: %s goes over the same observations again and again, and would leave out others each time; leave it out", (double)k, analysis->type);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

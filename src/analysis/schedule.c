@@ -13,6 +13,13 @@ PetscErrorCode KalScheduleCheck(KalAnalysis analysis, const char *what, KalSched
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode KalScheduleNone(KalAnalysis analysis, PetscBool any, const char *options)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(!analysis->horizon || any, analysis->comm, PETSC_ERR_ARG_INCOMP, "-analysis_schedule_cycles %" PetscInt_FMT ": nothing runs over them; choose a -%s, or leave the option out", analysis->horizon, options);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscReal KalScheduled(KalAnalysis analysis, KalSchedule schedule, PetscReal start, PetscReal end, PetscInt cycle)
 {
   const PetscReal t = schedule == KAL_SCHEDULE_CONSTANT ? 0.0 : PetscMin(1.0, (PetscReal)cycle / analysis->horizon);

@@ -13,6 +13,8 @@ PETSC_INTERN const char *const KalSchedules[];
 
 /* Refuses a final value that makes no sense for the option -WHAT, and a schedule without cycles to run over. */
 PETSC_INTERN PetscErrorCode KalScheduleCheck(KalAnalysis, const char *what, KalSchedule, PetscReal end);
+/* Refuses cycles for schedules where there is not `any`; `options` are those that would make one. */
+PETSC_INTERN PetscErrorCode KalScheduleNone(KalAnalysis, PetscBool any, const char *options);
 PETSC_INTERN PetscReal      KalScheduled(KalAnalysis, KalSchedule, PetscReal start, PetscReal end, PetscInt cycle);
 
 #endif

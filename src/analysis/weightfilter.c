@@ -31,7 +31,7 @@ PetscErrorCode KalWeightFilterSetFromOptions(KalWeightFilter *filter, KalOptionI
 
 static PetscErrorCode CheckOptions(KalAnalysis analysis, const KalWeightFilter *filter)
 {
-  char what[64];
+  char what[128];
 
   PetscFunctionBeginUser;
   PetscCheck(analysis->N == 1, analysis->comm, PETSC_ERR_ARG_INCOMP, "-ensemble_size %" PetscInt_FMT ": %s has one network and its covariance; use -ensemble_size 1", analysis->N, filter->name);
@@ -43,6 +43,8 @@ static PetscErrorCode CheckOptions(KalAnalysis analysis, const KalWeightFilter *
   PetscCheck(filter->noiseschedule == KAL_SCHEDULE_CONSTANT || filter->noisefinal > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_noise_final %g: must be positive", filter->name, (double)filter->noisefinal);
   PetscCall(PetscSNPrintf(what, sizeof what, "%s_process", filter->name));
   PetscCall(KalScheduleCheck(analysis, what, filter->processschedule, filter->processfinal));
+  PetscCall(PetscSNPrintf(what, sizeof what, "%s_noise_schedule or -%s_process_schedule", filter->name, filter->name));
+  PetscCall(KalScheduleNone(analysis, (PetscBool)(filter->noiseschedule || filter->processschedule), what));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -1,6 +1,8 @@
 /* Ranks that share a member: sharing.h. */
 #include "sharing.h"
 
+#include <ensemble/events.h>
+
 #include "ensembleimpl.h"
 
 /* Collective over comm, which is borrowed. */
@@ -33,12 +35,15 @@ void KalGroupShare(const KalGroup *group, PetscInt count, PetscInt *first, Petsc
 /* Every rank's share of `count` records of so many bytes comes to all ranks of a communicator. */
 static PetscErrorCode Gather(MPI_Comm comm, PetscMPIInt size, PetscInt count, size_t bytes, void *records)
 {
-  PetscMPIInt *counts, *offsets, length;
+  PetscMPIInt *counts, *offsets, length, rank;
   MPI_Datatype record;
 
   PetscFunctionBeginUser;
   if (size == 1) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscMPIIntCast((PetscInt)bytes, &length));
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCheck(bytes <= (size_t)PETSC_MPI_INT_MAX, comm, PETSC_ERR_ARG_OUTOFRANGE, "A record of %zu bytes is gathered; at most %d are possible: take smaller layers, or as many networks as ranks", bytes, PETSC_MPI_INT_MAX);
+  length = (PetscMPIInt)bytes;
+  KalCountCollective((PetscInt64)bytes * (KalShare(count, rank + 1, size) - KalShare(count, rank, size)), (PetscInt64)bytes * (count - (KalShare(count, rank + 1, size) - KalShare(count, rank, size))));
   PetscCall(PetscMalloc2(size, &counts, size, &offsets));
   for (PetscMPIInt r = 0; r < size; r++) {
     offsets[r] = (PetscMPIInt)KalShare(count, r, size);
@@ -67,7 +72,9 @@ PetscErrorCode KalGroupFromOwner(const KalGroup *group, PetscInt count, PetscSca
 
   PetscFunctionBeginUser;
   PetscCall(PetscMPIIntCast(count, &length));
-  if (group->size > 1) PetscCallMPI(MPI_Bcast(numbers, length, MPI_DOUBLE, group->size - 1, group->comm));
+  if (group->size == 1) PetscFunctionReturn(PETSC_SUCCESS);
+  KalCountCollective(group->owner ? count * (PetscInt64)sizeof *numbers : 0, group->owner ? 0 : count * (PetscInt64)sizeof *numbers);
+  PetscCallMPI(MPI_Bcast(numbers, length, MPI_DOUBLE, group->size - 1, group->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -1,8 +1,22 @@
 /* Groups of ranks that run members together: -run_ranks_per_member. */
 #include "runimpl.h"
 
+#include <stdlib.h>
+
 /* Samples of a mini-batch that are not parted: whole panels of a network's forward pass. */
 #define KAL_TOGETHER_BLOCK 32
+
+/* A launcher and an MPI that do not know each other start runs of one rank each, as many as there were to be ranks, and all write one snapshot. The first cannot tell. */
+static PetscErrorCode RefuseSingletons(KalRun run)
+{
+  const char *tasks = getenv("SLURM_STEP_NUM_TASKS"), *task = getenv("SLURM_PROCID");
+  PetscMPIInt world;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_size(MPI_COMM_WORLD, &world));
+  if (world > 1 || !tasks || !task || atoi(tasks) < 2 || atoi(task) == 0) PetscFunctionReturn(PETSC_SUCCESS);
+  SETERRQ(run->comm, PETSC_ERR_ARG_INCOMP, "srun started %s tasks, and each is a run of one rank: it does not speak to this MPI; use srun --mpi=pmix, or another that srun --mpi=list names, or mpirun", tasks);
+}
 
 /*
   KalRunGroup - Makes the groups of ranks, and tells the model of them
@@ -12,6 +26,7 @@
 PetscErrorCode KalRunGroup(KalRun run)
 {
   PetscFunctionBeginUser;
+  PetscCall(RefuseSingletons(run));
   PetscCheck(run->span <= run->size && run->size % run->span == 0, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "-run_ranks_per_member %d: %d ranks do not make groups of %d; give a number that divides the ranks", run->span, run->size, run->span);
   PetscCheck(run->span == 1 || run->schedule == KAL_RUN_STATIC, run->comm, PETSC_ERR_ARG_INCOMP, "-run_schedule dynamic with -run_ranks_per_member %d: members that go from rank to rank have no group; leave one of them out", run->span);
   if (run->span == 1 || run->group != MPI_COMM_NULL) PetscFunctionReturn(PETSC_SUCCESS);

@@ -65,4 +65,5 @@ check "something was compared" [ "$(wc -l <report)" -gt 12 ]
 expect_fail "3 ranks do not make groups of 2" run 3 "$KALMIA_BIN/kalmia" $settings -run_ranks_per_member 2
 expect_fail "3 ranks do not make groups of 2" run 3 "$KALMIA_BIN/kalmia" $settings -run_ranks_per_member 2 -run_dry
 expect_fail "-run_schedule dynamic with -run_ranks_per_member 2" run 2 "$KALMIA_BIN/kalmia" $settings -run_ranks_per_member 2 -run_schedule dynamic
+SLURM_PROCID=1 SLURM_STEP_NUM_TASKS=4 expect_fail "each is a run of one rank" run 1 "$KALMIA_BIN/kalmia" $settings
 summary

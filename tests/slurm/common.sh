@@ -67,7 +67,8 @@ whole() {
 
 # submit SBATCH-ARGUMENT...: sets `job`.
 submit() {
-  job=$(cluster sbatch --parsable --output="$scratch/slurm-%A_%a.out" --ntasks-per-node=2 "$@") || return 1
+  submitted=$((${submitted:-0} + 1)) # of one name only one would run at a time
+  job=$(cluster sbatch --parsable --job-name="test-$submitted" --output="$scratch/slurm-%A_%a.out" --ntasks-per-node=2 "$@") || return 1
   out=$scratch/slurm-${job}_4294967294.out
 }
 # of KEY: what Slurm knows of the job.

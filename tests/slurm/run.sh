@@ -19,7 +19,7 @@ trap 'rm -rf "$logs"' EXIT
 
 one() {
   local code=0 start=$SECONDS what=failed
-  timeout -k 10 "${KALMIA_SLURM_LIMIT:-400}" bash "$here/case_$1.sh" >"$logs/$1" 2>&1 || code=$?
+  timeout -k 30 "${KALMIA_SLURM_LIMIT:-400}" bash "$here/case_$1.sh" >"$logs/$1" 2>&1 || code=$?
   case $code in 0) what=passed ;; 77) what=skipped ;; esac
   { # in one go: others write, too
     if [ $what != passed ]; then sed 's/^/    /' "$logs/$1"; fi
