@@ -243,7 +243,7 @@ static void Refusals(void **state)
   KalCall(PetscOptionsClear(NULL));
   KalCall(KalAnalysisCreate(PETSC_COMM_WORLD, &analysis));
   KalRefused(KalAnalysisSetUp(analysis), "no type");
-  KalRefused(KalAnalysisSetType(analysis, "ekf"), "Unknown -analysis_type \"ekf\"; known are eki, etki, haber");
+  KalRefused(KalAnalysisSetType(analysis, "kalman"), "Unknown -analysis_type \"kalman\"; known are eki, etki, haber");
   KalRefused(KalAnalysisSetSeed(analysis, -1), "seed is -1");
   KalRefused(KalAnalysisSetEpoch(analysis, 0), "epoch of 0 cycles");
   KalCall(KalAnalysisSetType(analysis, "eki"));
