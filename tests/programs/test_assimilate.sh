@@ -69,7 +69,7 @@ cases=(
 counts="1 2 3 5 7"
 if sanitized; then
   counts="1 3"
-  cases=("${cases[@]:4:6}" "${cases[@]:11:1}" "${cases[@]:14:1}")
+  cases=("${cases[@]:6:2}" "${cases[@]:11:1}" "${cases[@]:14:1}")
 fi
 results=()
 for case in "${cases[@]}"; do

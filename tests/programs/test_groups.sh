@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# labels: long
 # Groups of ranks that run members together: the result line of one rank, checksum included, in groups of 1 to 3 of 1 to 7 ranks; restarts with
 # other groups, predictions, and what the groups move, against the formula.
 # shellcheck disable=SC2086 # options by spaces

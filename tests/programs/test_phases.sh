@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# labels: long
 # What the phases of a cycle move: counted bytes and messages against the formula of the architecture page, on 1 to 7 ranks, in both exchanges.
 # shellcheck source=tests/programs/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"

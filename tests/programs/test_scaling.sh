@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# labels: long
 # jobs/scaling.sh on this machine: one table of two studies, plots in PNG and SVG, counted bytes within 1.1 of the formula.
 # shellcheck source=tests/programs/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
