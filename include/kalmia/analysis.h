@@ -49,23 +49,22 @@ typedef const char *KalAnalysisType;
 
 /* What a method asks of the run, known after SetUp. */
 typedef struct {
-  PetscInt   least;       /* members it needs at least */
-  PetscInt   copies;      /* ensembles of n x N that it keeps beside the one */
-  PetscInt   vectors;     /* replicated arrays of n numbers that it keeps */
-  PetscInt   points;      /* most columns it asks to be evaluated at once */
-  PetscInt   gathered;    /* arrays of p x N, predictions of all members, that every rank holds */
-  PetscInt   brought;     /* arrays with its share of p x N that a rank brings together for its row blocks */
-  PetscReal  work;        /* bytes of other work space on a rank; known after KalAnalysisCheck() */
-  PetscInt64 numbers;     /* of its own that every rank keeps: covariances and the like */
-  PetscBool  generated;   /* members are generated about a mean: no n x N is stored */
-  PetscBool  prior;       /* takes the prior mean: KalAnalysisSetPriorMean() */
-  PetscBool  locations;   /* needs KalModel's locate */
-  PetscBool  adjoint;     /* needs KalModel's adjoint */
-  PetscBool  dense;       /* holds an n x n matrix */
-  PetscBool  tangent;     /* needs the model's tangent: KalAnalysisSetTangent() */
-  PetscBool  climatology; /* needs mean and covariance of a free run: KalAnalysisSetClimatology() */
-  PetscBool  timed;       /* works on observations in time alone */
-  PetscBool  untimed;     /* works on a data set alone, and deals its work on members out by itself */
+  PetscInt  least;       /* members it needs at least */
+  PetscInt  copies;      /* ensembles of n x N that it keeps beside the one */
+  PetscInt  vectors;     /* replicated arrays of n numbers that it keeps */
+  PetscInt  points;      /* most columns it asks to be evaluated at once */
+  PetscInt  gathered;    /* arrays of p x N, predictions of all members, that every rank holds */
+  PetscInt  brought;     /* arrays with its share of p x N that a rank brings together for its row blocks */
+  PetscReal work;        /* bytes of other work space on a rank; known after KalAnalysisCheck() */
+  PetscBool generated;   /* members are generated about a mean: no n x N is stored */
+  PetscBool prior;       /* takes the prior mean: KalAnalysisSetPriorMean() */
+  PetscBool locations;   /* needs KalModel's locate */
+  PetscBool adjoint;     /* needs KalModel's adjoint */
+  PetscBool dense;       /* holds an n x n matrix */
+  PetscBool tangent;     /* needs the model's tangent: KalAnalysisSetTangent() */
+  PetscBool climatology; /* needs mean and covariance of a free run: KalAnalysisSetClimatology() */
+  PetscBool timed;       /* works on observations in time alone */
+  PetscBool untimed;     /* works on a data set alone, and deals its work on members out by itself */
 } KalNeeds;
 
 /*

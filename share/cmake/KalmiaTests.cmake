@@ -12,9 +12,9 @@ endif()
 find_program(KALMIA_BASH bash REQUIRED)
 
 # More ranks than cores, several launches at once, perhaps as root; one BLAS thread a rank. Most launches are short: no time goes to
-# network components, nor to mpiexec's second of grace for ranks that end after one that failed.
+# network components, nor to mpiexec's second of grace for ranks that end after one that failed, nor to a daemon for a program without mpiexec.
 set(kalmia_test_environment
-  OMPI_MCA_pml=ob1 OMPI_MCA_btl=^openib,ofi,usnic,uct OMPI_MCA_odls_base_sigkill_timeout=0
+  OMPI_MCA_pml=ob1 OMPI_MCA_btl=^openib,ofi,usnic,uct OMPI_MCA_odls_base_sigkill_timeout=0 OMPI_MCA_ess_singleton_isolated=1
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1
   OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 BLIS_NUM_THREADS=1 MKL_NUM_THREADS=1)

@@ -47,6 +47,7 @@ typedef struct {
   PetscScalar         *left, *right; /* some rows of A and B, in panels */
   PetscReal           *product;      /* high x high */
 } KalGram;
+PETSC_INTERN PetscErrorCode KalMultiply(const char[2], PetscInt, PetscInt, PetscInt, PetscReal, const PetscReal *, const PetscReal *, PetscReal, PetscReal *);
 PETSC_INTERN PetscErrorCode KalGramCreate(PetscInt N, KalGram *);
 PETSC_INTERN PetscErrorCode KalGramTake(KalGram *, PetscInt rows, const PetscScalar *A, const PetscScalar *B);
 PETSC_INTERN PetscErrorCode KalGramDestroy(KalGram *);
@@ -134,6 +135,7 @@ PETSC_INTERN PetscErrorCode KalInverseRoot(KalAnalysis, PetscInt N, const PetscR
 /* X T, with columns of failed members left out on the right and redrawn from the survivors. */
 PETSC_INTERN PetscErrorCode KalTransformRecover(KalAnalysis, PetscInt cycle, const KalStatus *, PetscInt active, PetscReal *T);
 PETSC_INTERN PetscErrorCode KalTransformRecoverRows(KalAnalysis, PetscInt cycle, PetscInt N, const KalStatus *, PetscInt active, PetscInt rows, PetscScalar *x, PetscInt ld);
+PETSC_INTERN PetscErrorCode KalCheckPerturbed(KalAnalysis, KalObservations, const char *);
 PETSC_INTERN PetscErrorCode KalMembersFinite(KalAnalysis, PetscInt, const char *, PetscReal);
 PETSC_INTERN PetscErrorCode KalTransformCenter(PetscInt N, const KalStatus *, PetscInt active, PetscReal *T);
 PETSC_INTERN PetscErrorCode KalTransformInflate(PetscInt N, PetscReal factor, const KalStatus *, PetscInt active, PetscReal *T);

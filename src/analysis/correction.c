@@ -70,22 +70,6 @@ static void NiceChoose(const KalCorrection *c, const PetscReal *sums, KalNice *n
   }
 }
 
-static PetscErrorCode Product(const char *b, PetscInt m, PetscInt n, PetscInt k, const PetscReal *A, PetscInt lda, const PetscReal *B, PetscInt ldb, PetscReal beta, PetscReal *C, PetscInt ldc)
-{
-  const PetscReal one = 1.0;
-  PetscBLASInt    bm, bn, bk, la, lb, lc;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(m, &bm));
-  PetscCall(PetscBLASIntCast(n, &bn));
-  PetscCall(PetscBLASIntCast(k, &bk));
-  PetscCall(PetscBLASIntCast(lda, &la));
-  PetscCall(PetscBLASIntCast(ldb, &lb));
-  PetscCall(PetscBLASIntCast(ldc, &lc));
-  PetscCallBLAS("BLASgemm", BLASgemm_("N", b, &bm, &bn, &bk, &one, A, &la, B, &lb, &beta, C, &lc));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* A block's C_ug into c->C, as correlations. */
 static PetscErrorCode Correlations(KalCorrection *c, const KalRows *rows)
 {
@@ -110,7 +94,7 @@ static PetscErrorCode Correlations(KalCorrection *c, const KalRows *rows)
     square = PetscSqrtReal(square);
     for (PetscInt j = 0; square > 0.0 && j < c->N; j++) c->X[i + (size_t)j * b] /= square;
   }
-  PetscCall(Product("T", b, c->p, c->N, c->X, b, c->A, c->p, 0.0, c->C, b));
+  PetscCall(KalMultiply("NT", b, c->p, c->N, 1.0, c->X, c->A, 0.0, c->C));
   for (PetscInt k = 0; k < c->p; k++) {
     for (PetscInt i = 0; i < b; i++) c->C[i + (size_t)k * b] = c->sd[k] > 0.0 ? PetscMax(-1.0, PetscMin(1.0, c->C[i + (size_t)k * b] / c->sd[k])) : 0.0;
   }
@@ -134,7 +118,7 @@ static PetscErrorCode Predictions(KalAnalysis analysis, KalCorrection *c, PetscR
   KalNice   nice                = {1, 1.0};
 
   PetscFunctionBeginUser;
-  PetscCall(Product("T", c->p, c->p, c->N, c->A, c->p, c->A, c->p, 0.0, G, c->p));
+  PetscCall(KalMultiply("NT", c->p, c->p, c->N, 1.0, c->A, c->A, 0.0, G));
   for (PetscInt j = 0; !analysis->uniform && j < c->p; j++) PetscCallMPI(MPI_Bcast(G + (size_t)j * c->p, (PetscMPIInt)c->p, MPI_DOUBLE, 0, analysis->comm));
   for (PetscInt k = 0; k < c->p; k++) c->sd[k] = PetscSqrtReal(PetscMax(0.0, G[k + (size_t)k * c->p]));
   for (PetscInt k = 0; k < c->p; k++) {
@@ -165,7 +149,7 @@ static PetscErrorCode Positive(KalAnalysis analysis, PetscInt p, PetscReal *G)
     for (PetscInt j = 0; j < p; j++) {
       for (PetscInt i = 0; i < p; i++) scaled[i + (size_t)j * p] = PetscMax(0.0, value[j]) * V[i + (size_t)j * p];
     }
-    PetscCall(Product("T", p, p, p, scaled, p, V, p, 0.0, G, p));
+    PetscCall(KalMultiply("NT", p, p, p, 1.0, scaled, V, 0.0, G));
   }
   PetscCall(PetscFree3(value, V, scaled));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -221,7 +205,7 @@ PetscErrorCode KalCorrectionRows(KalAnalysis analysis, KalCorrection *c, const K
     for (PetscInt j = 0; j < c->N; j++) square += c->status[j] == KAL_MEMBER_OK ? PetscSqr(c->scale * (rows->x[0][i + (size_t)j * (size_t)rows->ld[0]] - mean)) : 0.0;
     for (PetscInt k = 0; k < c->p; k++) c->C[i + (size_t)k * b] = PetscSqrtReal(square) * c->sd[k] * Corrected(c, &c->nice, c->C[i + (size_t)k * b]);
   }
-  PetscCall(Product("N", b, c->N, c->p, c->C, b, c->M, c->p, 0.0, c->X, b));
+  PetscCall(KalMultiply("NN", b, c->N, c->p, 1.0, c->C, c->M, 0.0, c->X));
   for (PetscInt j = 0; j < c->N; j++) {
     for (PetscInt i = 0; c->status[j] == KAL_MEMBER_OK && i < b; i++) rows->x[0][i + (size_t)j * (size_t)rows->ld[0]] += c->X[i + (size_t)j * b];
   }

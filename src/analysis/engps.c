@@ -33,18 +33,6 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* C = A B or A'B, m x m each */
-static PetscErrorCode Multiply(const char *transposed, PetscInt m, const PetscReal *A, const PetscReal *B, PetscReal *C)
-{
-  const PetscReal one = 1.0, zero = 0.0;
-  PetscBLASInt    order;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(m, &order));
-  PetscCallBLAS("BLASgemm", BLASgemm_(transposed, "N", &order, &order, &order, &one, A, &order, B, &order, &zero, C, &order));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Coordinates and products of the members that did not fail. */
 static PetscErrorCode Gather(KalAnalysis analysis, const KalInnovation *in, const KalPriorGram *gram, KalEmulator *e)
 {
@@ -103,13 +91,13 @@ static PetscErrorCode Evidence(KalAnalysis analysis, const KalEngps *engps, KalE
   PetscReal    best = -PETSC_MAX_REAL, length = 1.0, noise = 1.0;
 
   PetscFunctionBeginUser;
-  PetscCall(Multiply("N", e->m, e->M, e->S, e->work));
-  PetscCall(Multiply("N", e->m, e->work, e->M, e->more)); /* T */
+  PetscCall(KalMultiply("NN", e->m, e->m, e->m, 1.0, e->M, e->S, 0.0, e->work));
+  PetscCall(KalMultiply("NN", e->m, e->m, e->m, 1.0, e->work, e->M, 0.0, e->more)); /* T */
   for (size_t l = 0; l < (engps->length > 0.0 ? 1 : PETSC_STATIC_ARRAY_LENGTH(Lengths)); l++) {
     e->length = engps->length > 0.0 ? engps->length : Lengths[l] * PetscSqrtReal((PetscReal)e->q);
     Kernel(e);
     PetscCall(KalEigen(analysis, e->m, e->K, e->value, e->Q));
-    PetscCall(Multiply("N", e->m, e->more, e->Q, e->work));
+    PetscCall(KalMultiply("NN", e->m, e->m, e->m, 1.0, e->more, e->Q, 0.0, e->work));
     for (size_t r = 0; r < (engps->noise > 0.0 ? 1 : PETSC_STATIC_ARRAY_LENGTH(Ratios)); r++) {
       const PetscReal ratio = engps->noise > 0.0 ? engps->noise : Ratios[r];
       PetscReal       trace = 0.0, determinant = 0.0, evidence;
@@ -145,8 +133,8 @@ static PetscErrorCode Fit(KalAnalysis analysis, KalEmulator *e)
   for (size_t a = 0; a < m; a++) {
     for (size_t i = 0; i < m; i++) e->work[a + i * m] = e->Q[i + a * m] / (PetscMax(0.0, e->value[a]) + e->noise);
   }
-  PetscCall(Multiply("N", e->m, e->Q, e->work, e->more));
-  PetscCall(Multiply("N", e->m, e->M, e->more, e->P));
+  PetscCall(KalMultiply("NN", e->m, e->m, e->m, 1.0, e->Q, e->work, 0.0, e->more));
+  PetscCall(KalMultiply("NN", e->m, e->m, e->m, 1.0, e->M, e->more, 0.0, e->P));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -167,17 +155,17 @@ static PetscErrorCode Gradient(KalAnalysis analysis, KalInnovation *in, const Ka
   PetscCall(Fit(analysis, &e));
   m = (size_t)e.m;
   q = (size_t)e.q;
-  PetscCall(Multiply("N", e.m, e.P, e.K, e.work));
+  PetscCall(KalMultiply("NN", e.m, e.m, e.m, 1.0, e.P, e.K, 0.0, e.work));
   for (size_t j = 0; j < m; j++) {
     for (size_t k = 0; k < m; k++) {
       for (size_t a = 0; a < q; a++) e.work[k + j * m] += e.Y[k + a * m] * e.Y[j + a * m];
     }
   }
-  PetscCall(Multiply("N", e.m, e.S, e.work, e.Q)); /* S w - d, of each member */
+  PetscCall(KalMultiply("NN", e.m, e.m, e.m, 1.0, e.S, e.work, 0.0, e.Q)); /* S w - d, of each member */
   for (size_t j = 0; j < m; j++) {
     for (size_t k = 0; k < m; k++) e.Q[k + j * m] -= e.d[k];
   }
-  PetscCall(Multiply("T", e.m, e.P, e.Q, e.more));
+  PetscCall(KalMultiply("TN", e.m, e.m, e.m, 1.0, e.P, e.Q, 0.0, e.more));
   PetscCall(PetscMalloc1(q, &slope));
   PetscCall(PetscArrayzero(Phi, N * N));
   for (size_t j = 0; j < m; j++) {

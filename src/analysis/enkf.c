@@ -21,14 +21,11 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
 {
   const KalFilter *filter = (const KalFilter *)analysis->data;
   const size_t     N      = (size_t)in->N;
-  const PetscReal  one = 1.0, zero = 0.0;
-  PetscBLASInt     n;
   PetscReal       *inverse, *right, *mean;
   size_t           i;
 
   PetscFunctionBeginUser;
   (void)told;
-  PetscCall(PetscBLASIntCast(in->N, &n));
   PetscCall(PetscMalloc3(N * N, &inverse, N * N, &right, N, &mean));
   PetscCall(KalSpectrumMean(in->N, &filter->spectrum, w));
   PetscCall(KalSpectrumInverse(in->N, &filter->spectrum, inverse));
@@ -36,7 +33,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
   Center(in, mean, right);
   for (i = 0; i < N * N; i++) right[i] *= in->scale;
   for (i = 0; i < N * N; i += N + 1) right[i] += 1.0;
-  PetscCallBLAS("BLASgemm", BLASgemm_("N", "N", &n, &n, &n, &one, inverse, &n, right, &n, &zero, T, &n));
+  PetscCall(KalMultiply("NN", in->N, in->N, in->N, 1.0, inverse, right, 0.0, T));
   PetscCall(PetscFree3(inverse, right, mean));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

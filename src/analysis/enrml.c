@@ -49,12 +49,10 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
 static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 {
   const KalEnrml *enrml = (const KalEnrml *)analysis->data;
-  KalLossType     loss;
 
   PetscFunctionBeginUser;
   PetscCall(KalSmootherCheck(analysis, observations, enrml->iterations, "-enrml_iterations"));
-  PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
-  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "enrml with -observations_loss %s: there is no Gaussian noise to perturb the observations by; use etki, or the squared loss", KalLossTypes[loss]);
+  PetscCall(KalCheckPerturbed(analysis, observations, analysis->type));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -122,18 +120,6 @@ static PetscErrorCode Solve(KalAnalysis analysis, PetscInt N, PetscReal *A, Pets
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* C = A B or A'B, N x N each */
-static PetscErrorCode Multiply(const char *transposed, PetscInt N, const PetscReal *A, const PetscReal *B, PetscReal *C)
-{
-  const PetscReal one = 1.0, zero = 0.0;
-  PetscBLASInt    n;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(N, &n));
-  PetscCallBLAS("BLASgemm", BLASgemm_(transposed, "N", &n, &n, &n, &one, A, &n, B, &n, &zero, C, &n));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /*
   S <- Q S Q and D <- Q D, Q the projection on the row space of the iteration's departures: where members outnumber parameters, what of the predictions is not linear in
   these would else be taken for a derivative.
@@ -155,8 +141,8 @@ static PetscErrorCode Project(KalAnalysis analysis, PetscReal *S, PetscReal *D)
     for (size_t j = 0; j < N; j++) mean += status[j] == KAL_MEMBER_OK ? enrml->W[k + j * N] / enrml->active : 0.0;
     for (size_t j = 0; j < N; j++) W[k + j * N] = status[j] == KAL_MEMBER_OK && status[k] == KAL_MEMBER_OK ? enrml->W[k + j * N] - mean : 0.0;
   }
-  PetscCall(Multiply("N", analysis->N, gram.G, W, x));
-  PetscCall(Multiply("T", analysis->N, W, x, Q));
+  PetscCall(KalMultiply("NN", analysis->N, analysis->N, analysis->N, 1.0, gram.G, W, 0.0, x));
+  PetscCall(KalMultiply("TN", analysis->N, analysis->N, analysis->N, 1.0, W, x, 0.0, Q));
   PetscCall(KalEigen(analysis, analysis->N, Q, value, W));
   PetscCall(PetscArrayzero(Q, NN));
   for (size_t a = N; a-- > 0 && value[a] > 1e-12 * value[N - 1];) {
@@ -164,10 +150,10 @@ static PetscErrorCode Project(KalAnalysis analysis, PetscReal *S, PetscReal *D)
       for (size_t k = 0; k < N; k++) Q[k + j * N] += W[k + a * N] * W[j + a * N];
     }
   }
-  PetscCall(Multiply("N", analysis->N, S, Q, x));
-  PetscCall(Multiply("N", analysis->N, Q, x, S));
+  PetscCall(KalMultiply("NN", analysis->N, analysis->N, analysis->N, 1.0, S, Q, 0.0, x));
+  PetscCall(KalMultiply("NN", analysis->N, analysis->N, analysis->N, 1.0, Q, x, 0.0, S));
   PetscCall(PetscArraycpy(x, D, NN));
-  PetscCall(Multiply("N", analysis->N, Q, x, D));
+  PetscCall(KalMultiply("NN", analysis->N, analysis->N, analysis->N, 1.0, Q, x, 0.0, D));
   PetscCall(PetscFree4(W, x, Q, value));
   PetscCall(KalPriorGramDestroy(&gram));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -201,9 +187,9 @@ static PetscErrorCode Step(KalAnalysis analysis, const KalInnovation *in)
   PetscCall(Solve(analysis, in->N, system, inverse));
   for (size_t i = 0; i < NN; i++) in->D[i] += in->P[i];
   if (enrml->thin) PetscCall(Project(analysis, in->S, in->D));
-  PetscCall(Multiply("N", in->N, in->S, inverse, x));
-  PetscCall(Multiply("T", in->N, inverse, x, system)); /* Y'Y */
-  PetscCall(Multiply("T", in->N, inverse, in->D, right));
+  PetscCall(KalMultiply("NN", in->N, in->N, in->N, 1.0, in->S, inverse, 0.0, x));
+  PetscCall(KalMultiply("TN", in->N, in->N, in->N, 1.0, inverse, x, 0.0, system)); /* Y'Y */
+  PetscCall(KalMultiply("TN", in->N, in->N, in->N, 1.0, inverse, in->D, 0.0, right));
   for (size_t j = 0; j < N; j++) {
     for (size_t k = 0; k < N; k++) right[k + j * N] = in->scale * right[k + j * N] - (enrml->W[k + j * N] - (k == j ? 1.0 : 0.0));
   }

@@ -38,12 +38,10 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
 static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 {
   const KalEsmda *esmda = (const KalEsmda *)analysis->data;
-  KalLossType     loss;
 
   PetscFunctionBeginUser;
   PetscCall(KalSmootherCheck(analysis, observations, esmda->steps, "-esmda_steps"));
-  PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
-  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "esmda with -observations_loss %s: class labels and counts have no Gaussian noise to perturb them by; use etki, or the squared loss", KalLossTypes[loss]);
+  PetscCall(KalCheckPerturbed(analysis, observations, analysis->type));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

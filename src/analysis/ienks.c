@@ -168,16 +168,13 @@ static void Product(PetscInt N, PetscReal factor, const PetscReal *A, const Pets
   }
 }
 
-/* C = A B; where the ranks run different kernels, all go on with what rank 0 has. */
-static PetscErrorCode Multiply(KalAnalysis analysis, const char *transpose, const PetscReal *A, const PetscReal *B, PetscReal *C)
+/* C = A B, or as KalMultiply() has it; where the ranks run different kernels, all go on with what rank 0 has. */
+static PetscErrorCode Multiply(KalAnalysis analysis, const char *transposed, const PetscReal *A, const PetscReal *B, PetscReal *C)
 {
-  const PetscReal one = 1.0, zero = 0.0;
-  PetscBLASInt    n;
-  PetscInt        j;
+  PetscInt j;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(analysis->N, &n));
-  PetscCallBLAS("BLASgemm", BLASgemm_("N", transpose, &n, &n, &n, &one, A, &n, B, &n, &zero, C, &n));
+  PetscCall(KalMultiply(transposed, analysis->N, analysis->N, analysis->N, 1.0, A, B, 0.0, C));
   for (j = 0; !analysis->uniform && j < analysis->N; j++) PetscCallMPI(MPI_Bcast(C + (size_t)j * analysis->N, (PetscMPIInt)analysis->N, MPI_DOUBLE, 0, analysis->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -195,7 +192,7 @@ static PetscErrorCode Power(KalAnalysis analysis, PetscReal power, PetscReal *re
 
     for (i = 0; i < N; i++) ienks->M[i + (size_t)j * N] = factor * ienks->V[i + (size_t)j * N];
   }
-  PetscCall(Multiply(analysis, "T", ienks->M, ienks->V, result));
+  PetscCall(Multiply(analysis, "NT", ienks->M, ienks->V, result));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -211,8 +208,8 @@ static PetscErrorCode Step(KalAnalysis analysis, const KalInnovation *in)
   PetscInt        i, j;
 
   PetscFunctionBeginUser;
-  PetscCall(Multiply(analysis, "N", ienks->inverse, in->S, ienks->M));
-  PetscCall(Multiply(analysis, "N", ienks->M, ienks->inverse, ienks->V));
+  PetscCall(Multiply(analysis, "NN", ienks->inverse, in->S, ienks->M));
+  PetscCall(Multiply(analysis, "NN", ienks->M, ienks->inverse, ienks->V));
   for (j = 0; j < N; j++) {
     for (i = 0; i <= j; i++) ienks->M[i + (size_t)j * N] = ienks->M[j + (size_t)i * N] = 0.5 * factor * factor * (ienks->V[i + (size_t)j * N] + ienks->V[j + (size_t)i * N]);
   }

@@ -474,3 +474,16 @@ PetscErrorCode KalInnovationSolve(KalAnalysis analysis, const KalTold *told, con
   PetscCall(PetscFree(b));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+/*
+  KalCheckPerturbed - Refuses observations without the Gaussian noise that `what`, a method or an option of one, perturbs them by
+*/
+PetscErrorCode KalCheckPerturbed(KalAnalysis analysis, KalObservations observations, const char *what)
+{
+  KalLossType loss;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
+  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s with -observations_loss %s: class labels and counts have no Gaussian noise to perturb them by; use the squared loss, or a method that does not perturb, as etki", what, KalLossTypes[loss]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

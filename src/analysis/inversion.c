@@ -214,11 +214,23 @@ static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
 static PetscErrorCode CheckLoss(KalAnalysis analysis, KalObservations observations)
 {
   const KalInversion *inv = (const KalInversion *)analysis->data;
-  KalLossType         loss;
+  PetscInt            samples, outputs;
 
   PetscFunctionBeginUser;
-  PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
-  PetscCheck(loss == KAL_LOSS_SQUARED || !inv->perturbed, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_update stochastic with -observations_loss %s: class labels and counts have no Gaussian noise to perturb them by; use -%s_update deterministic, or the squared loss", inv->prefix, KalLossTypes[loss], inv->prefix);
+  PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
+  PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
+  if (inv->correction.type != KAL_CORRECT_NONE) {
+    const PetscReal p = (PetscReal)samples * outputs;
+
+    PetscCheck(analysis->uniform, analysis->comm, PETSC_ERR_SUP, "-%s_correction %s needs the same BLAS kernels on every rank; these ranks run different ones: set OPENBLAS_CORETYPE, or leave it out", inv->prefix, KalCorrects[inv->correction.type]);
+    analysis->needs.work = 8.0 * (3.0 * p * p + 3.0 * p * analysis->N);
+  }
+  if (inv->perturbed) {
+    char what[64];
+
+    PetscCall(PetscSNPrintf(what, sizeof what, "-%s_update stochastic", inv->prefix));
+    PetscCall(KalCheckPerturbed(analysis, observations, what));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

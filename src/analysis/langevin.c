@@ -75,12 +75,9 @@ static PetscErrorCode Drift(KalAnalysis analysis, const KalInnovation *in, const
   const KalLangevin *l = (const KalLangevin *)analysis->data;
   const size_t       N = (size_t)in->N, NN = N * N;
   const PetscReal    root = PetscSqrtReal((PetscReal)in->active), extra = l->correction ? dt * (analysis->n + 1) / in->active : 0.0;
-  const PetscReal    one = 1.0, zero = 0.0;
   PetscReal         *GW, *x, *system;
-  PetscBLASInt       bn;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(in->N, &bn));
   PetscCall(PetscMalloc3(NN, &GW, NN, &x, NN, &system));
   /* explicit part: W = -dt root phi + extra root e_j, so that v_j = u_j + X W_j, the constant m left out on both sides */
   for (size_t i = 0; i < NN; i++) W[i] *= -dt * root;
@@ -88,7 +85,7 @@ static PetscErrorCode Drift(KalAnalysis analysis, const KalInnovation *in, const
     if (in->status[j] == KAL_MEMBER_OK) W[j + j * N] += extra * root;
   }
   /* u* - m = (I + dt X X'P^{-1})^{-1} (v - m) = v - m - dt X (I + dt G)^{-1} X'P^{-1} (v - m),  X'P^{-1}(v_j - m) = -b_j + G W_j */
-  PetscCallBLAS("BLASgemm", BLASgemm_("N", "N", &bn, &bn, &bn, &one, gram->G, &bn, W, &bn, &zero, GW, &bn));
+  PetscCall(KalMultiply("NN", in->N, in->N, in->N, 1.0, gram->G, W, 0.0, GW));
   KalPriorPull(gram, in->status, 0.0, x);
   for (size_t i = 0; i < NN; i++) GW[i] = (GW[i] - x[i]) / dt;
   PetscCall(PetscArraycpy(system, gram->G, NN));

@@ -138,6 +138,7 @@ static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
   PetscInt    samples;
 
   PetscFunctionBeginUser;
+  PetscCheck(analysis->uniform || (layered->scaling == KAL_SCALING_MOMENTS && layered->variant == KAL_LAYERED_FIRST), analysis->comm, PETSC_ERR_SUP, "-layered_variant kalman and -layered_scaling covariance need the same BLAS kernels on every rank; these ranks run different ones: set OPENBLAS_CORETYPE, or use first-order and moments");
   PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
   for (PetscInt l = 1; l <= layered->stages; l++) {
     const KalLayer *layer = &analysis->layers.layer[l - 1];

@@ -146,8 +146,20 @@ static PetscErrorCode Move(KalAnalysis analysis, const KalTold *told, KalNetwork
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Analyses stages first to last at once, then moves their layers. */
-static PetscErrorCode Sweep(KalAnalysis analysis, const KalTold *told, KalNetwork *network, PetscInt first, PetscInt last, PetscReal step)
+/* The mean loss of the batch before the network is moved, summed in the order of the samples. */
+static PetscErrorCode TakeLoss(KalLayered *layered, PetscInt member, PetscInt samples)
+{
+  PetscReal sum = 0.0;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalGroupGather(&layered->group, samples, sizeof *layered->losses, layered->losses));
+  for (PetscInt s = 0; s < samples; s++) sum += layered->losses[s];
+  layered->loss[member] = sum / samples;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Analyses stages first to last at once, then moves their layers. A network whose loss is not finite is left alone: all are told of it together. */
+static PetscErrorCode Sweep(KalAnalysis analysis, const KalTold *told, KalNetwork *network, PetscBool begins, PetscInt first, PetscInt last, PetscReal step)
 {
   KalLayered *layered = (KalLayered *)analysis->data;
   PetscInt    from, to;
@@ -155,6 +167,8 @@ static PetscErrorCode Sweep(KalAnalysis analysis, const KalTold *told, KalNetwor
   PetscFunctionBeginUser;
   KalGroupShare(&layered->group, told->batch->samples, &from, &to);
   PetscCall(Forecast(analysis, told, network, from, to));
+  if (begins) PetscCall(TakeLoss(layered, network->member, told->batch->samples));
+  if (PetscIsInfOrNanReal(layered->loss[network->member])) PetscFunctionReturn(PETSC_SUCCESS);
   if (first > 1) PetscCall(KalGroupGather(&layered->group, told->batch->samples, (size_t)layered->width[first - 1] * layered->real, layered->state[first - 1]));
   for (PetscInt l = first; l <= last; l++) PetscCall(Analyse(analysis, told, network, l, from, to));
   for (PetscInt l = first; l <= last; l++) PetscCall(Move(analysis, told, network, l, step));
@@ -178,18 +192,6 @@ static PetscErrorCode GetNetwork(KalAnalysis analysis, PetscInt member, KalNetwo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The mean loss of the batch before the network is moved, summed in the order of the samples. */
-static PetscErrorCode TakeLoss(KalLayered *layered, PetscInt member, PetscInt samples)
-{
-  PetscReal sum = 0.0;
-
-  PetscFunctionBeginUser;
-  PetscCall(KalGroupGather(&layered->group, samples, sizeof *layered->losses, layered->losses));
-  for (PetscInt s = 0; s < samples; s++) sum += layered->losses[s];
-  layered->loss[member] = sum / samples;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode Train(KalAnalysis analysis, const KalTold *told, KalNetwork *network, PetscReal step)
 {
   KalLayered     *layered = (KalLayered *)analysis->data;
@@ -200,9 +202,7 @@ static PetscErrorCode Train(KalAnalysis analysis, const KalTold *told, KalNetwor
   for (PetscInt i = 1; i <= sweeps; i++) {
     const PetscInt l = backward ? L + 1 - i : i;
 
-    if (sweeps == 1) PetscCall(Sweep(analysis, told, network, 1, L, step));
-    else PetscCall(Sweep(analysis, told, network, l, l, step));
-    if (i == 1) PetscCall(TakeLoss(layered, network->member, told->batch->samples));
+    PetscCall(Sweep(analysis, told, network, (PetscBool)(i == 1), sweeps == 1 ? 1 : l, sweeps == 1 ? L : l, step));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -55,13 +55,11 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
 
 static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 {
-  KalLossType loss;
-  PetscReal   k;
+  PetscReal k;
 
   PetscFunctionBeginUser;
-  PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
+  PetscCall(KalCheckPerturbed(analysis, observations, analysis->type));
   PetscCall(KalObservationsGetReject(observations, &k));
-  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s perturbs the observations, and -observations_loss %s has no Gaussian noise to perturb them by: use -observations_loss squared, or -analysis_type eki", analysis->type, KalLossTypes[loss]);
   PetscCheck(k == 0.0, analysis->comm, PETSC_ERR_ARG_INCOMP, "-observations_reject %g: %s goes over the same observations again and again, and would leave out others each time; leave it out", (double)k, analysis->type);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -96,20 +94,6 @@ static PetscErrorCode Basis(KalAnalysis analysis, PetscReal truncation, PetscInt
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* C = A'B or A B, matrices without gaps; A is k x m (transposed) or m x k. */
-static PetscErrorCode Product(const char *transposed, PetscInt m, PetscInt n, PetscInt k, const PetscReal *A, const PetscReal *B, PetscReal *C)
-{
-  const PetscReal one = 1.0, zero = 0.0;
-  PetscBLASInt    bm, bn, bk;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(m, &bm));
-  PetscCall(PetscBLASIntCast(n, &bn));
-  PetscCall(PetscBLASIntCast(k, &bk));
-  PetscCallBLAS("BLASgemm", BLASgemm_(transposed, "N", &bm, &bn, &bk, &one, A, transposed[0] == 'T' ? &bk : &bm, B, &bk, &zero, C, &bm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* W = B w (N x N), w as in linearized.h; D holds A'(r_j + perturbations), pull the X'P^{-1} (m_j - u_j). */
 static PetscErrorCode Weights(KalAnalysis analysis, const KalLinearized *method, PetscInt N, PetscInt q, const PetscReal *B, const PetscReal *S, PetscReal *D, const PetscReal *pull, PetscReal *W)
 {
@@ -117,17 +101,17 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalLinearized *method,
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc5((size_t)N * q, &SB, (size_t)q * q, &system, (size_t)q * N, &right, (size_t)q * N, &x, (size_t)q * N, &b));
-  PetscCall(Product("N", N, q, N, S, B, SB));
-  PetscCall(Product("T", q, q, N, B, SB, system));
+  PetscCall(KalMultiply("NN", N, q, N, 1.0, S, B, 0.0, SB));
+  PetscCall(KalMultiply("TN", q, q, N, 1.0, B, SB, 0.0, system));
   PetscCall(PetscArrayzero(b, (size_t)q * N));
   if (method->pull > 0.0) {
-    PetscCall(Product("T", q, N, N, B, pull, b));
+    PetscCall(KalMultiply("TN", q, N, N, 1.0, B, pull, 0.0, b));
     for (size_t i = 0; i < (size_t)N * N; i++) D[i] += pull[i];
   }
-  PetscCall(Product("T", q, N, N, B, D, right));
+  PetscCall(KalMultiply("TN", q, N, N, 1.0, B, D, 0.0, right));
   PetscCall(KalSolve(analysis, KAL_SPACE_ENSEMBLE, q, system, method->shift, NULL, N, right, x));
   for (size_t i = 0; i < (size_t)q * N; i++) x[i] = method->factor * x[i] - method->pull * b[i];
-  PetscCall(Product("N", N, N, q, B, x, W));
+  PetscCall(KalMultiply("NN", N, N, q, 1.0, B, x, 0.0, W));
   for (PetscInt j = 0; !analysis->uniform && j < N; j++) PetscCallMPI(MPI_Bcast(W + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
   PetscCall(PetscFree5(SB, system, right, x, b));
   PetscFunctionReturn(PETSC_SUCCESS);

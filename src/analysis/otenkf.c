@@ -55,20 +55,6 @@ static PetscErrorCode Departures(KalAnalysis analysis, const KalInnovation *in, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* C (m x n) = A B, or A'B with A k x m */
-static PetscErrorCode Product(const char *a, const char *b, PetscInt m, PetscInt n, PetscInt k, const PetscReal *A, const PetscReal *B, PetscReal *C)
-{
-  const PetscReal one = 1.0, zero = 0.0;
-  PetscBLASInt    bm, bn, bk;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(m, &bm));
-  PetscCall(PetscBLASIntCast(n, &bn));
-  PetscCall(PetscBLASIntCast(k, &bk));
-  PetscCallBLAS("BLASgemm", BLASgemm_(a, b, &bm, &bn, &bk, &one, A, a[0] == 'T' ? &bk : &bm, B, b[0] == 'T' ? &bn : &bk, &zero, C, &bm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /*
   With X = U s V' (rank q): T = V s^{-2} (s^2 B s^2)^{1/2} V', B = V'(I + S)^{-1} V, so that X T = M X with M = U s^{-1} (s^2 B s^2)^{1/2} s^{-1} U' symmetric and
   M (X X') M = X (I + S)^{-1} X', the covariance of the analysis.
@@ -93,8 +79,8 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
     value[q++] = value[a];
   }
   if (q) {
-    PetscCall(Product("N", "N", in->N, (PetscInt)q, in->N, T, V, x));
-    PetscCall(Product("T", "N", (PetscInt)q, (PetscInt)q, in->N, V, x, R));
+    PetscCall(KalMultiply("NN", in->N, (PetscInt)q, in->N, 1.0, T, V, 0.0, x));
+    PetscCall(KalMultiply("TN", (PetscInt)q, (PetscInt)q, in->N, 1.0, V, x, 0.0, R));
     for (size_t b = 0; b < q; b++) {
       for (size_t a = 0; a < q; a++) R[a + b * q] *= value[a] * value[b];
     }
@@ -102,12 +88,12 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
     for (size_t a = 0; a < q; a++) {
       for (size_t b = 0; b < q; b++) x[b + a * q] = R[b + a * q] * PetscSqrtReal(PetscMax(0.0, root[a]));
     }
-    PetscCall(Product("N", "T", (PetscInt)q, (PetscInt)q, (PetscInt)q, x, R, G)); /* (s^2 B s^2)^{1/2} */
+    PetscCall(KalMultiply("NT", (PetscInt)q, (PetscInt)q, (PetscInt)q, 1.0, x, R, 0.0, G)); /* (s^2 B s^2)^{1/2} */
     for (size_t b = 0; b < q; b++) {
       for (size_t a = 0; a < q; a++) G[a + b * q] /= value[a];
     }
-    PetscCall(Product("N", "N", in->N, (PetscInt)q, (PetscInt)q, V, G, x));
-    PetscCall(Product("N", "T", in->N, in->N, (PetscInt)q, x, V, T));
+    PetscCall(KalMultiply("NN", in->N, (PetscInt)q, (PetscInt)q, 1.0, V, G, 0.0, x));
+    PetscCall(KalMultiply("NT", in->N, in->N, (PetscInt)q, 1.0, x, V, 0.0, T));
   }
   PetscCall(PetscFree6(G, V, R, x, value, root));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -52,6 +52,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   analysis->needs.points  = points;
   analysis->needs.dense   = PETSC_TRUE;
   analysis->needs.vectors = 2 + 3 * analysis->n;
+  analysis->needs.work    = 8.0 * points * (3.0 * points + 4.0 * analysis->n); /* of a cycle */
   PetscCall(KalPriorCreate(analysis, &sigma->prior));
   PetscCall(PetscCalloc5(n, &sigma->m, n * n, &sigma->C, n, &sigma->predicted, n * n, &sigma->root, n * (size_t)(points - 1), &sigma->unit));
   Unit(sigma, analysis->n);
@@ -205,19 +206,6 @@ static void Points(const KalSigma *sigma, PetscInt n, PetscInt N, PetscReal *the
   }
 }
 
-/* C = A'B (m x n) of A k x m and B k x n */
-static PetscErrorCode Product(PetscInt m, PetscInt n, PetscInt k, PetscReal factor, const PetscReal *A, const PetscReal *B, PetscReal beta, PetscReal *C)
-{
-  PetscBLASInt bm, bn, bk;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(m, &bm));
-  PetscCall(PetscBLASIntCast(n, &bn));
-  PetscCall(PetscBLASIntCast(k, &bk));
-  PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &bm, &bn, &bk, &factor, A, &bk, B, &bk, &beta, C, &bm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* The system E'E (N x N) and in column n of `right` E'(y - mean y); with the prior as a datum, its part of both. */
 static PetscErrorCode System(KalAnalysis analysis, const KalInnovation *in, const PetscReal *theta, PetscReal *system, PetscReal *right)
 {
@@ -230,8 +218,8 @@ static PetscErrorCode System(KalAnalysis analysis, const KalInnovation *in, cons
   PetscCall(PetscMalloc5(NN, &Z, NN, &SZ, N, &omega, N, &residual, (size_t)N * n, &scaled));
   Stand(sigma, n, N, in->status, in->active, Z);
   Departures(sigma, N, Z, omega);
-  PetscCall(Product(N, N, N, 1.0, in->S, Z, 0.0, SZ));
-  PetscCall(Product(N, N, N, 1.0, Z, SZ, 0.0, system));
+  PetscCall(KalMultiply("TN", N, N, N, 1.0, in->S, Z, 0.0, SZ));
+  PetscCall(KalMultiply("TN", N, N, N, 1.0, Z, SZ, 0.0, system));
   for (PetscInt k = 0; k < N; k++) {
     residual[k] = in->d[k];
     for (PetscInt j = 0; j < N; j++) residual[k] -= in->S[k + (size_t)j * N] * omega[j];
@@ -249,7 +237,7 @@ static PetscErrorCode System(KalAnalysis analysis, const KalInnovation *in, cons
         right[j] += theta[j + (size_t)i * N] * pull;
       }
     }
-    PetscCall(Product(N, N, n, 1.0, scaled, scaled, 1.0, system));
+    PetscCall(KalMultiply("TN", N, N, n, 1.0, scaled, scaled, 1.0, system));
   }
   PetscCall(PetscFree5(Z, SZ, omega, residual, scaled));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -271,7 +259,7 @@ static PetscErrorCode Analyse(KalAnalysis analysis, const KalInnovation *in)
     sigma->m[i] = sigma->predicted[i];
     for (PetscInt j = 0; j < N; j++) sigma->m[i] += theta[j + (size_t)i * N] * x[j + (size_t)n * N];
   }
-  PetscCall(Product(n, n, N, sigma->error, theta, x, 0.0, sigma->C));
+  PetscCall(KalMultiply("TN", n, n, N, sigma->error, theta, x, 0.0, sigma->C));
   for (PetscInt j = 0; j < n; j++) {
     for (PetscInt i = 0; i < j; i++) sigma->C[i + (size_t)j * n] = sigma->C[j + (size_t)i * n] = 0.5 * (sigma->C[i + (size_t)j * n] + sigma->C[j + (size_t)i * n]);
   }

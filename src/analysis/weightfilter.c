@@ -63,7 +63,6 @@ PetscErrorCode KalWeightFilterSetUp(KalAnalysis analysis, KalWeightFilter *filte
   }
   PetscCall(PetscMalloc2(filter->covariance[filter->groups], &filter->P, analysis->n, &filter->increment));
   analysis->needs.least   = 1;
-  analysis->needs.numbers = numbers;
   analysis->needs.points  = 1;
   analysis->needs.adjoint = PETSC_TRUE;
   analysis->needs.untimed = PETSC_TRUE;
@@ -72,12 +71,14 @@ PetscErrorCode KalWeightFilterSetUp(KalAnalysis analysis, KalWeightFilter *filte
 
 static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 {
-  PetscInt samples, outputs;
+  const KalWeightFilter *filter = (const KalWeightFilter *)analysis->data;
+  PetscInt               samples, outputs;
 
   PetscFunctionBeginUser;
   PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
   PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
   PetscCheck((PetscInt64)samples * outputs <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "A batch of %" PetscInt_FMT " samples of %" PetscInt_FMT " outputs makes a system of more than %d unknowns; choose a smaller -observations_batch", samples, outputs, KAL_MOST_SYSTEM);
+  analysis->needs.work = 8.0 * (filter->covariance[filter->groups] + 3.0 * analysis->n * samples * outputs); /* covariances; the Jacobian, its copy and P times it */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -77,13 +77,8 @@ typedef struct {
 /* The sample's predictions after the updates before it: a T, whose mean over the members moves the residual. */
 static PetscErrorCode Refresh(const KalInnovation *in, const PetscReal *T, KalSample *s)
 {
-  const PetscReal one = 1.0, zero = 0.0;
-  PetscBLASInt    c, N;
-
   PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(s->c, &c));
-  PetscCall(PetscBLASIntCast(s->N, &N));
-  PetscCallBLAS("BLASgemm", BLASgemm_("N", "N", &c, &N, &N, &one, s->a, &c, T, &N, &zero, s->moved, &c));
+  PetscCall(KalMultiply("NN", s->c, s->N, s->N, 1.0, s->a, T, 0.0, s->moved));
   for (PetscInt i = 0; i < s->c; i++) {
     PetscReal mean = 0.0;
 
@@ -97,22 +92,17 @@ static PetscErrorCode Refresh(const KalInnovation *in, const PetscReal *T, KalSa
 /* T <- T (I + scale a' (a a' + I)^{-1} (r 1' - a/scale)), of rank c: the stochastic update without perturbations. */
 static PetscErrorCode Take(KalAnalysis analysis, const KalInnovation *in, PetscInt first, PetscBool refresh, PetscReal *T, KalSample *s)
 {
-  const PetscReal one = 1.0, zero = 0.0;
-  PetscBLASInt    c, N;
-
   PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(s->c, &c));
-  PetscCall(PetscBLASIntCast(s->N, &N));
   for (PetscInt i = 0; i < s->c; i++) s->r[i] = in->r[first + i];
   for (PetscInt j = 0; j < s->N; j++) PetscCall(PetscArraycpy(s->a + (size_t)j * s->c, in->A + first + (size_t)j * s->p, s->c));
   if (refresh) PetscCall(Refresh(in, T, s));
-  PetscCallBLAS("BLASgemm", BLASgemm_("N", "T", &c, &c, &N, &one, s->a, &c, s->a, &c, &zero, s->M, &c));
+  PetscCall(KalMultiply("NT", s->c, s->c, s->N, 1.0, s->a, s->a, 0.0, s->M));
   for (PetscInt j = 0; j < s->N; j++) {
     for (PetscInt i = 0; i < s->c; i++) s->B[i + (size_t)j * s->c] = in->status[j] == KAL_MEMBER_OK ? s->r[i] - s->a[i + (size_t)j * s->c] / s->scale : 0.0;
   }
   PetscCall(KalSolve(analysis, KAL_SPACE_OBSERVATION, s->c, s->M, 1.0, NULL, s->N, s->B, s->x));
-  PetscCallBLAS("BLASgemm", BLASgemm_("N", "T", &N, &c, &N, &one, T, &N, s->a, &c, &zero, s->V, &N));
-  PetscCallBLAS("BLASgemm", BLASgemm_("N", "N", &N, &N, &c, &s->scale, s->V, &N, s->x, &c, &one, T, &N));
+  PetscCall(KalMultiply("NT", s->N, s->c, s->N, 1.0, T, s->a, 0.0, s->V));
+  PetscCall(KalMultiply("NN", s->N, s->N, s->c, s->scale, s->V, s->x, 1.0, T));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -103,10 +103,9 @@ PetscErrorCode KalRunMemory(KalRun run)
   else {
     PetscCall(Line(run, "ensemble", share, &sum));
     PetscCall(Line(run, "copies", share * run->needs.copies, &sum));
-    PetscCall(Line(run, "mean and spread", 16.0 * run->n, &sum));
+    PetscCall(Line(run, run->needs.vectors ? "mean, spread, method" : "mean and spread", 8.0 * run->n * (2.0 + run->needs.vectors), &sum));
   }
   if (run->needs.adjoint) PetscCall(Line(run, "derivatives", share + 32.0 * n, &sum));
-  PetscCall(Line(run, "method", 8.0 * (PetscReal)run->needs.numbers, &sum));
   if (truth) PetscCall(Line(run, "truth", 8.0 * n, &sum));
   if (run->needs.generated || run->needs.copies) PetscCall(Line(run, "columns", PetscMin(8.0 * run->n * columns, 64.0 * KAL_MEGA), &sum));
   if (run->schedule == KAL_RUN_DYNAMIC && run->size > 1) PetscCall(Line(run, "members of others", 8.0 * (run->n + (PetscReal)samples * run->outputs) * PetscMin(run->schedulemembers, columns), &sum));

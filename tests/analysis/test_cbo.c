@@ -1,6 +1,6 @@
 /* ranks: 5 */
 /* cbo, cycle by cycle against its formulas; and that its consensus ends at the least squares solution. On 1, 2, 3 and 5 ranks. */
-#include "linear.h"
+#include "refusals.h"
 
 #define MOST_N 6
 #define MOST_J 16
@@ -133,36 +133,18 @@ static void ParticlesMeetAtTheSolution(void **state)
   KalOnEachCount(SolutionOn, NULL);
 }
 
-static PetscErrorCode SetFromOptionsAndUp(KalAnalysis analysis)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalAnalysisSetFromOptions(analysis));
-  PetscCall(KalAnalysisSetUp(analysis));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static void Refusals(void **state)
 {
-  static const char *const refused[][2] = {
-      {"-cbo_step 0",   "-cbo_step 0"  },
-      {"-cbo_drift 20", "-cbo_drift 20"},
-      {"-cbo_noise -1", "-cbo_noise -1"},
-      {"-cbo_alpha 0",  "-cbo_alpha 0" },
-      {"-cbo_kick -1",  "-cbo_kick -1" }
+  static const Refusal refused[] = {
+      {"cbo", "-cbo_step 0",   "-cbo_step 0"  },
+      {"cbo", "-cbo_drift 20", "-cbo_drift 20"},
+      {"cbo", "-cbo_noise -1", "-cbo_noise -1"},
+      {"cbo", "-cbo_alpha 0",  "-cbo_alpha 0" },
+      {"cbo", "-cbo_kick -1",  "-cbo_kick -1" }
   };
-  KalAnalysis analysis;
 
   (void)state;
-  for (size_t s = 0; s < PETSC_STATIC_ARRAY_LENGTH(refused); s++) {
-    KalCall(PetscOptionsClear(NULL));
-    KalCall(PetscOptionsInsertString(NULL, refused[s][0]));
-    KalCall(KalAnalysisCreate(PETSC_COMM_WORLD, &analysis));
-    KalCall(KalAnalysisSetType(analysis, "cbo"));
-    KalCall(KalAnalysisSetSizes(analysis, 6, 9));
-    KalRefused(SetFromOptionsAndUp(analysis), refused[s][1]);
-    KalCall(KalAnalysisDestroy(&analysis));
-  }
-  KalCall(PetscOptionsClear(NULL));
+  AreRefused(6, 9, PETSC_STATIC_ARRAY_LENGTH(refused), refused);
 }
 
 static const struct CMUnitTest tests[] = {

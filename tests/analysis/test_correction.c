@@ -1,6 +1,6 @@
 /* ranks: 5 */
 /* Corrected correlations: eki with dense covariances and the formulas of sec, sec-fisher and nice, on 1, 2, 3 and 5 ranks; and that spurious correlations are cut. */
-#include "linear.h"
+#include "refusals.h"
 
 #define MOST_N 12
 #define MOST_P 12
@@ -169,37 +169,19 @@ static void CorrectionsFollowTheFormulas(void **state)
   KalOnEachCount(FormulasOn, NULL);
 }
 
-static PetscErrorCode SetFromOptionsAndUp(KalAnalysis analysis)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalAnalysisSetFromOptions(analysis));
-  PetscCall(KalAnalysisSetUp(analysis));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static void Refusals(void **state)
 {
-  static const char *const refused[][2] = {
-      {"-eki_correction nice -eki_correction_tolerance -1", "-eki_correction_tolerance -1"},
-      {"-eki_correction sec -eki_correction_cutoff 1",      "-eki_correction_cutoff 1"    },
-      {"-eki_correction sec -eki_correction_exponent -1",   "-eki_correction_exponent -1" },
-      {"-eki_correction nice -eki_momentum nesterov",       "leave them out"              },
-      {"-eki_correction nice -eki_prior true",              "leave them out"              },
-      {"-eki_correction nice -analysis_space ensemble",     "leave -analysis_space out"   },
+  static const Refusal refused[] = {
+      {"eki", "-eki_correction nice -eki_correction_tolerance -1", "-eki_correction_tolerance -1"},
+      {"eki", "-eki_correction sec -eki_correction_cutoff 1",      "-eki_correction_cutoff 1"    },
+      {"eki", "-eki_correction sec -eki_correction_exponent -1",   "-eki_correction_exponent -1" },
+      {"eki", "-eki_correction nice -eki_momentum nesterov",       "leave them out"              },
+      {"eki", "-eki_correction nice -eki_prior true",              "leave them out"              },
+      {"eki", "-eki_correction nice -analysis_space ensemble",     "leave -analysis_space out"   },
   };
-  KalAnalysis analysis;
 
   (void)state;
-  for (size_t s = 0; s < PETSC_STATIC_ARRAY_LENGTH(refused); s++) {
-    KalCall(PetscOptionsClear(NULL));
-    KalCall(PetscOptionsInsertString(NULL, refused[s][0]));
-    KalCall(KalAnalysisCreate(PETSC_COMM_WORLD, &analysis));
-    KalCall(KalAnalysisSetType(analysis, "eki"));
-    KalCall(KalAnalysisSetSizes(analysis, 6, 9));
-    KalRefused(SetFromOptionsAndUp(analysis), refused[s][1]);
-    KalCall(KalAnalysisDestroy(&analysis));
-  }
-  KalCall(PetscOptionsClear(NULL));
+  AreRefused(6, 9, PETSC_STATIC_ARRAY_LENGTH(refused), refused);
 }
 
 static const struct CMUnitTest tests[] = {

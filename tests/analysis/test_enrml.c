@@ -3,7 +3,7 @@
   enrml: of a linear model each member's minimum is known in closed form, the perturbed Kalman update of its own draw; one step reaches it, further ones stay, shorter
   ones come nearer by their factor. On 1, 2, 3 and 5 ranks, with more and fewer members than parameters, and with members that fail.
 */
-#include "linear.h"
+#include "refusals.h"
 
 #define MOST_N 12
 #define MOST_P 20
@@ -110,35 +110,17 @@ static void MembersReachTheirMinima(void **state)
   KalOnEachCount(MinimaOn, NULL);
 }
 
-static PetscErrorCode SetFromOptionsAndUp(KalAnalysis analysis)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalAnalysisSetFromOptions(analysis));
-  PetscCall(KalAnalysisSetUp(analysis));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static void Refusals(void **state)
 {
-  static const char *const refused[][2] = {
-      {"-enrml_iterations 0", "-enrml_iterations 0"},
-      {"-enrml_step 2",       "-enrml_step 2"      },
-      {"-enrml_damping -1",   "-enrml_damping -1"  },
-      {"-inflation_rtps 0.5", "on the posterior"   },
+  static const Refusal refused[] = {
+      {"enrml", "-enrml_iterations 0", "-enrml_iterations 0"},
+      {"enrml", "-enrml_step 2",       "-enrml_step 2"      },
+      {"enrml", "-enrml_damping -1",   "-enrml_damping -1"  },
+      {"enrml", "-inflation_rtps 0.5", "on the posterior"   },
   };
-  KalAnalysis analysis;
 
   (void)state;
-  for (size_t s = 0; s < PETSC_STATIC_ARRAY_LENGTH(refused); s++) {
-    KalCall(PetscOptionsClear(NULL));
-    KalCall(PetscOptionsInsertString(NULL, refused[s][0]));
-    KalCall(KalAnalysisCreate(PETSC_COMM_WORLD, &analysis));
-    KalCall(KalAnalysisSetType(analysis, "enrml"));
-    KalCall(KalAnalysisSetSizes(analysis, 6, 9));
-    KalRefused(SetFromOptionsAndUp(analysis), refused[s][1]);
-    KalCall(KalAnalysisDestroy(&analysis));
-  }
-  KalCall(PetscOptionsClear(NULL));
+  AreRefused(6, 9, PETSC_STATIC_ARRAY_LENGTH(refused), refused);
 }
 
 static const struct CMUnitTest tests[] = {

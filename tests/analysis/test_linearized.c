@@ -3,7 +3,7 @@
   The methods that know the prior's mean and covariance, cycle by cycle against the formulas in the space of the parameters, with dense n x n and p x p
   matrices; and what the stochastic dynamics go to: the Gaussian posterior of a linear model.
 */
-#include "linear.h"
+#include "refusals.h"
 
 #define MOST_N 12
 #define MOST_P 20
@@ -320,17 +320,9 @@ static void FiltersTakeDataSets(void **state)
   KalOnEachCount(DataSetsOn, NULL);
 }
 
-static PetscErrorCode SetFromOptionsAndUp(KalAnalysis analysis)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalAnalysisSetFromOptions(analysis));
-  PetscCall(KalAnalysisSetUp(analysis));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static void Refusals(void **state)
 {
-  static const char *const refused[][3] = {
+  static const Refusal refused[] = {
       {"ieks-sl", "-ieks_sl_step 0",                                  "-ieks_sl_step 0"       },
       {"eki-sl",  "-eki_sl_step 1.5",                                 "-eki_sl_step 1.5"      },
       {"teki-sl", "-teki_sl_truncation 1",                            "-teki_sl_truncation 1" },
@@ -341,19 +333,9 @@ static void Refusals(void **state)
       {"etki",    "-etki_prior true -etki_target posterior",          "-etki_target posterior"},
       {"eki",     "-eki_prior true -analysis_space matrix-free",      "ensemble space alone"  },
   };
-  KalAnalysis analysis;
 
   (void)state;
-  for (size_t s = 0; s < PETSC_STATIC_ARRAY_LENGTH(refused); s++) {
-    KalCall(PetscOptionsClear(NULL));
-    KalCall(PetscOptionsInsertString(NULL, refused[s][1]));
-    KalCall(KalAnalysisCreate(PETSC_COMM_WORLD, &analysis));
-    KalCall(KalAnalysisSetType(analysis, refused[s][0]));
-    KalCall(KalAnalysisSetSizes(analysis, 4, 6));
-    KalRefused(SetFromOptionsAndUp(analysis), refused[s][2]);
-    KalCall(KalAnalysisDestroy(&analysis));
-  }
-  KalCall(PetscOptionsClear(NULL));
+  AreRefused(4, 6, PETSC_STATIC_ARRAY_LENGTH(refused), refused);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -1,6 +1,6 @@
 /* ranks: 5 */
 /* The Gaussian posterior of a linear model in closed form: etki to rounding, eki within its sampling error; on 1, 2, 3 and 5 ranks. */
-#include "linear.h"
+#include "refusals.h"
 
 #define N_ETKI 12
 #define MOST_P 40
@@ -193,18 +193,10 @@ static void EkiSamplesThePosterior(void **state)
   KalOnEachCount(EkiOn, NULL);
 }
 
-static PetscErrorCode SetFromOptionsAndUp(KalAnalysis analysis)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalAnalysisSetFromOptions(analysis));
-  PetscCall(KalAnalysisSetUp(analysis));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* What makes no posterior, or no update, is refused. */
 static void Refusals(void **state)
 {
-  static const char *const refused[][3] = {
+  static const Refusal refused[] = {
       {"eki",   "-eki_target posterior",                                                              "-eki_update stochastic"        },
       {"etki",  "-etki_target posterior -etki_momentum nesterov",                                     "leave them out"                },
       {"etki",  "-etki_target posterior -etki_redraw_cycles 3",                                       "leave them out"                },
@@ -227,19 +219,9 @@ static void Refusals(void **state)
   };
   KalAnalysis analysis;
   KalEnsemble none = NULL;
-  size_t      s;
 
   (void)state;
-  for (s = 0; s < PETSC_STATIC_ARRAY_LENGTH(refused); s++) {
-    KalCall(PetscOptionsClear(NULL));
-    KalCall(PetscOptionsInsertString(NULL, refused[s][1]));
-    KalCall(KalAnalysisCreate(PETSC_COMM_WORLD, &analysis));
-    KalCall(KalAnalysisSetType(analysis, refused[s][0]));
-    KalCall(KalAnalysisSetSizes(analysis, 4, 6));
-    KalRefused(SetFromOptionsAndUp(analysis), refused[s][2]);
-    KalCall(KalAnalysisDestroy(&analysis));
-    KalAssert(!analysis);
-  }
+  AreRefused(4, 6, PETSC_STATIC_ARRAY_LENGTH(refused), refused);
   KalCall(PetscOptionsClear(NULL));
   KalCall(KalAnalysisCreate(PETSC_COMM_WORLD, &analysis));
   KalRefused(KalAnalysisSetUp(analysis), "no type");

@@ -3,7 +3,7 @@
   eks, aldi and engps: a cycle against the formula with dense n x n matrices, the draws by their keys; and over many cycles the variances of a Gaussian posterior, which
   aldi has with ten members too, and eks has not.
 */
-#include "linear.h"
+#include "refusals.h"
 
 #define MOST_N 6
 #define MOST_J 16
@@ -171,36 +171,21 @@ static void AldiIsCorrectedForFewMembers(void **state)
   KalAssert(aldi[0] > 0.8 && aldi[0] < 1.15 && aldi[1] > 0.8 && aldi[1] < 1.15);
 }
 
-static PetscErrorCode SetFromOptionsAndUp(KalAnalysis analysis)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalAnalysisSetFromOptions(analysis));
-  PetscCall(KalAnalysisSetUp(analysis));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static void Refusals(void **state)
 {
-  static const char *const refused[][3] = {
+  static const Refusal refused[] = {
       {"eks",   "-eks_step 0",         "-eks_step 0"        },
       {"aldi",  "-aldi_step_floor -1", "-aldi_step_floor -1"},
       {"engps", "-engps_length -1",    "-engps_length -1"   },
       {"engps", "-engps_noise -1",     "-engps_noise -1"    },
-      {"eks",   "",                    "take 8 or more"     },
   };
-  KalAnalysis analysis;
+  static const Refusal few[] = {
+      {"eks", "", "take 8 or more"},
+  };
 
   (void)state;
-  for (size_t s = 0; s < PETSC_STATIC_ARRAY_LENGTH(refused); s++) {
-    KalCall(PetscOptionsClear(NULL));
-    KalCall(PetscOptionsInsertString(NULL, refused[s][1]));
-    KalCall(KalAnalysisCreate(PETSC_COMM_WORLD, &analysis));
-    KalCall(KalAnalysisSetType(analysis, refused[s][0]));
-    KalCall(KalAnalysisSetSizes(analysis, 6, s == 4 ? 7 : 9));
-    KalRefused(SetFromOptionsAndUp(analysis), refused[s][2]);
-    KalCall(KalAnalysisDestroy(&analysis));
-  }
-  KalCall(PetscOptionsClear(NULL));
+  AreRefused(6, 9, PETSC_STATIC_ARRAY_LENGTH(refused), refused);
+  AreRefused(6, 7, PETSC_STATIC_ARRAY_LENGTH(few), few);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -2,7 +2,7 @@
 /*
   uki and ukf: of a linear model the unscented transform is exact, so that each cycle is that of a Kalman filter with the dynamics' covariance, whatever the points.
 */
-#include "linear.h"
+#include "refusals.h"
 
 #define MOST_N 6
 #define MOST_P 12
@@ -154,17 +154,9 @@ static void ErrorsHalveInEachCycle(void **state)
   KalOnEachCount(PublishedOn, NULL);
 }
 
-static PetscErrorCode SetFromOptionsAndUp(KalAnalysis analysis)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalAnalysisSetFromOptions(analysis));
-  PetscCall(KalAnalysisSetUp(analysis));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static void Refusals(void **state)
 {
-  static const char *const refused[][3] = {
+  static const Refusal refused[] = {
       {"uki", "-uki_step 1",           "-uki_step 1"          },
       {"uki", "-uki_regularization 0", "-uki_regularization 0"},
       {"uki", "-uki_simplex true",     "use -ensemble_size 6" },
@@ -173,19 +165,9 @@ static void Refusals(void **state)
       {"ukf", "-ukf_noise -1",         "-ukf_noise -1"        },
       {"ukf", "-ukf_kappa -4",         "-ukf_kappa -4"        },
   };
-  KalAnalysis analysis;
 
   (void)state;
-  for (size_t s = 0; s < PETSC_STATIC_ARRAY_LENGTH(refused); s++) {
-    KalCall(PetscOptionsClear(NULL));
-    KalCall(PetscOptionsInsertString(NULL, refused[s][1]));
-    KalCall(KalAnalysisCreate(PETSC_COMM_WORLD, &analysis));
-    KalCall(KalAnalysisSetType(analysis, refused[s][0]));
-    KalCall(KalAnalysisSetSizes(analysis, 4, 9));
-    KalRefused(SetFromOptionsAndUp(analysis), refused[s][2]);
-    KalCall(KalAnalysisDestroy(&analysis));
-  }
-  KalCall(PetscOptionsClear(NULL));
+  AreRefused(4, 9, PETSC_STATIC_ARRAY_LENGTH(refused), refused);
 }
 
 static const struct CMUnitTest tests[] = {

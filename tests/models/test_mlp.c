@@ -229,6 +229,11 @@ static void Activations(void **state)
 /* However the members are dealt out in columns, and whatever the others are, their bits are the same. */
 static void SplitsGiveTheSameBits(void **state)
 {
+#if defined(__SANITIZE_ADDRESS__) /* ten times as slow, and looking for other things */
+  const int samples = 97;
+#else
+  const int samples = 600;
+#endif
   static const char *const nets[] = {"50,24,10", "31,130,20,3", "12,300,4"};
   char                     options[200];
 
@@ -242,7 +247,7 @@ static void SplitsGiveTheSameBits(void **state)
 
       snprintf(options, sizeof options, "-mlp_layers %s -mlp_activation tanh -model_precision %s -mlp_prior_center 0", nets[k], single ? "single" : "double");
       model = Make(options);
-      c     = NewCase(model, 23, 600);
+      c     = NewCase(model, 23, samples);
       row   = (size_t)(c.samples * c.outputs);
       all   = Allocate((size_t)c.members * row * sizeof *all);
       for (PetscInt m = 0; m < c.members; m++) KalCall(KalModelInitial(model, Key(KAL_DRAW_PRIOR, m), c.x[m]));

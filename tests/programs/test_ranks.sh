@@ -9,6 +9,11 @@ need_python
 make_data classes classes.h5
 make_data regression regression.h5
 make_data idx images
+"$PYTHON" -c '
+import h5py, numpy
+r = numpy.random.default_rng(5)
+x = r.normal(size=(240, 6))
+with h5py.File("counts.h5", "w") as f: f["x"], f["y"] = x, r.poisson(numpy.exp(0.5 * x[:, :2])).astype(float)' || exit 1
 
 cycles=7
 common="-run_cycles $cycles -run_monitor_every 0 -run_seed 3"
@@ -41,6 +46,14 @@ cases=(
    $real -mlp_layers 20,7,3 -mlp_activation tanh -analysis_type haber -analysis_schedule_cycles 10 -haber_step_schedule cosine -haber_spread_schedule geometric -analysis_space observation -observations_batch 5 -ensemble_size 4 -ensemble_exchange messages"
   "haber, cross-entropy in logits, matrix-free, momentum, heaviside, unit
    $image -observations_normalize unit -mlp_layers 20,17,4 -mlp_activation heaviside -analysis_type haber -haber_momentum 0.5 -haber_damping 5 -analysis_space matrix-free -observations_output logits -observations_batch 61 -ensemble_size 19"
+  "etki, poisson, targets that are counts
+   -observations_path counts.h5 -observations_loss poisson -mlp_layers 6,7,2 -mlp_activation tanh -analysis_type etki -observations_batch 37 -ensemble_size 11"
+  "eki, cnn, average, messages, single
+   $class -model_type cnn -cnn_input 5,4,1 -cnn_layers conv:3:2,pool:2,dense:4 -cnn_pooling average -analysis_type eki -observations_batch 23 -ensemble_size 9 -ensemble_exchange messages -ensemble_block_rows 16 -model_precision single"
+  "haber, cnn, max
+   $image -model_type cnn -cnn_input 4,5,1 -cnn_layers conv:3:2,conv:2:2,dense:5,dense:4 -cnn_activation tanh -analysis_type haber -observations_batch 53 -ensemble_size 13"
+  "layered, cnn, fewer networks than ranks
+   $class -model_type cnn -cnn_input 5,4,1 -cnn_layers conv:3:2,pool:2,dense:4 -analysis_type layered -layered_perturbations 16 -layered_draws orthogonal -observations_batch 29 -ensemble_size 2"
   "layered, one network, orthogonal, relative spread, single
    $class -mlp_layers 20,13,4 -analysis_type layered -layered_draws orthogonal -layered_perturbations 16 -layered_spread_kind relative -observations_batch 23 -ensemble_size 1 -model_precision single"
   "layered, fewer networks than ranks, backward, covariance, kalman, sign, images
