@@ -68,8 +68,8 @@ typedef struct {
 } KalNeeds;
 
 /*
-  A network's layers, for a method that works on them: KalModelFeatures() and KalModelAdvance() of the model, whose parameters
-  are a member.
+  A network's layers, for a method that works on them: KalModelFeatures(), KalModelAdvance() and KalModelUnpool() of the model,
+  whose parameters are a member.
 */
 typedef struct {
   PetscInt        count;  /* layers, 0: the model has none */
@@ -78,6 +78,7 @@ typedef struct {
   KalPrecision    precision;
   PetscErrorCode (*features)(void *ctx, PetscInt stage, PetscInt samples, const void *before, void *room, const void **features);
   PetscErrorCode (*advance)(void *ctx, const PetscScalar *x, PetscInt from, PetscInt to, PetscInt samples, const void *in, void *out);
+  PetscErrorCode (*unpool)(void *ctx, const PetscScalar *x, PetscInt stage, PetscInt samples, const void *before, const void *pooled, void *rows);
   void *ctx;
 } KalLayers;
 

@@ -19,13 +19,21 @@ typedef const char *KalModelType;
 /*
   A layer of a network: the states of stage l are z = W f + b, for each of `rows` rows f of features (one, or the positions of a
   convolution), which follow from the states of stage l - 1. A state of stage l has rows x units numbers, a row contiguous; that of
-  stage 0 is a sample's input, that of the last stage its prediction.
+  stage 0 is a sample's input, that of the last stage its prediction. Where the layer pools, its rows are lines of `across`, and of
+  each square of pool x pool rows the largest number of each unit is kept; what squares leave over at the end is dropped.
 */
 typedef struct {
   PetscInt   features, units, rows;
-  PetscBool  biased; /* whether units have biases */
-  PetscInt64 offset; /* in the parameters: the features' weights of unit after unit, then the units' biases */
+  PetscInt   pool, across; /* at least 1 */
+  PetscBool  biased;       /* whether units have biases */
+  PetscInt64 offset;       /* in the parameters: the features' weights of unit after unit, then the units' biases */
 } KalLayer;
+
+/* Numbers of a state of a layer's stage. */
+static inline PetscInt KalLayerStates(const KalLayer *layer)
+{
+  return (layer->rows / layer->across / layer->pool) * (layer->across / layer->pool) * layer->units;
+}
 
 /*
   What the derivative of a sum of predictions is taken along: given the predictions y of some samples (from `first` on of the
@@ -109,6 +117,7 @@ PETSC_EXTERN PetscErrorCode KalModelAdjoint(KalModel, const KalColumns *, const 
 PETSC_EXTERN PetscErrorCode KalModelGetLayer(KalModel, PetscInt, KalLayer *);
 PETSC_EXTERN PetscErrorCode KalModelFeatures(KalModel, PetscInt, PetscInt, const void *, void *, const void **);
 PETSC_EXTERN PetscErrorCode KalModelAdvance(KalModel, const PetscScalar *, PetscInt, PetscInt, PetscInt, const void *, void *);
+PETSC_EXTERN PetscErrorCode KalModelUnpool(KalModel, const PetscScalar *, PetscInt, PetscInt, const void *, const void *, void *);
 PETSC_EXTERN PetscErrorCode KalModelGetLayout(KalModel, size_t, char *);
 PETSC_EXTERN PetscErrorCode KalModelGetMemory(KalModel, PetscInt, PetscReal *);
 

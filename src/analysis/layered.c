@@ -93,7 +93,7 @@ static PetscErrorCode TakeLayers(KalAnalysis analysis)
     const PetscInt  width = KalPanelsChoose(kernels, layer->units)->width;
     const size_t    one   = (size_t)layer->features + 1;
 
-    layered->width[l] = layer->rows * layer->units;
+    layered->width[l] = KalLayerStates(layer);
     if (l < layered->stages) layered->widest = PetscMax(layered->widest, layered->width[l]);
     increment = PetscMax(increment, (size_t)(KalPanelCount(layer->units, width) * width) * (size_t)KalLayeredPitch(layer, height));
     order     = PetscMax(order, one);
@@ -134,7 +134,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
 static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 {
   KalLayered *layered = (KalLayered *)analysis->data;
-  PetscReal   states = 0.0, features = 0.0, numbers;
+  PetscReal   states = 0.0, features = 0.0, unpooled = 0.0, numbers;
   PetscInt    samples;
 
   PetscFunctionBeginUser;
@@ -145,8 +145,9 @@ static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 
     states += 2.0 * layered->width[l];
     features = PetscMax(features, (PetscReal)layer->rows * layer->features);
+    if (layer->pool > 1) unpooled = PetscMax(unpooled, (PetscReal)layer->rows * layer->units);
   }
-  numbers              = samples * (states + features) + 2.0 * layered->N * layered->widest + (PetscReal)layered->increments;
+  numbers              = samples * (states + features + unpooled) + 2.0 * layered->N * layered->widest + (PetscReal)layered->increments;
   analysis->needs.work = numbers * (PetscReal)layered->real + 8.0 * layered->covariances * (PetscReal)analysis->N + (layered->replica ? 8.0 * analysis->n * (1.0 + analysis->needs.copies) : 0.0);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -215,6 +216,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
   }
   PetscCall(PetscFree(layered->hadamard));
   PetscCall(PetscFree(layered->room));
+  PetscCall(PetscFree(layered->unpooled));
   PetscCall(PetscFree(layered->increment));
   PetscCall(PetscFree(layered->work));
   PetscCall(PetscFree(layered->covariance));

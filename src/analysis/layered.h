@@ -59,8 +59,8 @@ typedef struct {
   PetscScalar *replica;                               /* of a member and its moments on ranks that do not own it */
   /* work of a batch of `samples` */
   PetscInt    samples;
-  void       *state[KAL_LAYERED_STAGES + 1], *delta[KAL_LAYERED_STAGES + 1], *room; /* of features */
-  const void *features;                                                             /* of the stage in hand */
+  void       *state[KAL_LAYERED_STAGES + 1], *delta[KAL_LAYERED_STAGES + 1], *room, *unpooled; /* of features; of increments of a stage's rows */
+  const void *features;                                                                        /* of the stage in hand */
   PetscReal  *outputs, *r, *d, *v, *losses;
   PetscReal  *loss;       /* of each network */
   size_t      increments; /* numbers of a layer's, at most */

@@ -18,7 +18,7 @@ static PetscErrorCode Reserve(KalAnalysis analysis, PetscInt samples)
 {
   KalLayered  *layered = (KalLayered *)analysis->data;
   const size_t outputs = (size_t)samples * (size_t)layered->width[layered->stages], slack = KAL_PANEL_ALIGN * sizeof(PetscReal); /* what a panel reads beyond the end */
-  size_t       features = 0;
+  size_t       features = 0, unpooled = 0;
 
   PetscFunctionBeginUser;
   if (samples <= layered->samples) PetscFunctionReturn(PETSC_SUCCESS);
@@ -30,10 +30,13 @@ static PetscErrorCode Reserve(KalAnalysis analysis, PetscInt samples)
     PetscCall(PetscMalloc((size_t)samples * (size_t)layered->width[l] * layered->real, &layered->state[l]));
     PetscCall(PetscCalloc((size_t)samples * (size_t)layered->width[l] * layered->real + slack, &layered->delta[l]));
     features = PetscMax(features, (size_t)samples * (size_t)layer->rows * (size_t)layer->features);
+    if (layer->pool > 1) unpooled = PetscMax(unpooled, (size_t)samples * (size_t)layer->rows * (size_t)layer->units);
   }
   PetscCall(PetscFree(layered->room));
+  PetscCall(PetscFree(layered->unpooled));
   PetscCall(PetscFree5(layered->outputs, layered->r, layered->d, layered->v, layered->losses));
   PetscCall(PetscMalloc(features * layered->real, &layered->room));
+  if (unpooled) PetscCall(PetscCalloc(unpooled * layered->real + slack, &layered->unpooled));
   PetscCall(PetscMalloc5(outputs, &layered->outputs, outputs, &layered->r, outputs, &layered->d, outputs, &layered->v, samples, &layered->losses));
   layered->samples = samples;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -112,7 +115,7 @@ static PetscErrorCode Analyse(KalAnalysis analysis, const KalTold *told, const K
 }
 
 /* The increments of a layer's parameters, of units dealt out where that takes less time than sending them. */
-static PetscErrorCode Regress(KalAnalysis analysis, const KalLayer *layer, PetscInt stage, PetscInt samples, void *increment)
+static PetscErrorCode Regress(KalAnalysis analysis, const KalLayer *layer, const void *delta, PetscInt samples, void *increment)
 {
   KalLayered     *layered = (KalLayered *)analysis->data;
   const PetscBool single  = (PetscBool)(analysis->layers.precision == KAL_SINGLE);
@@ -124,7 +127,7 @@ static PetscErrorCode Regress(KalAnalysis analysis, const KalLayer *layer, Petsc
   PetscFunctionBeginUser;
   if (shared) KalGroupShare(&layered->group, panels, &first, &last);
   PetscCall(KalLayeredWork(layered, (size_t)KAL_LAYERED_ROWS * (size_t)height * layered->real + KAL_PANEL_ALIGN));
-  Kernels(analysis)->regress(layer, rows, layered->features, layered->delta[stage], first, last, KalPanelsAlign(layered->work), increment);
+  Kernels(analysis)->regress(layer, rows, layered->features, delta, first, last, KalPanelsAlign(layered->work), increment);
   if (shared) PetscCall(KalGroupGather(&layered->group, panels, (size_t)width * (size_t)KalLayeredPitch(layer, height) * layered->real, increment));
   PetscCall(PetscLogFlops(2.0 * rows * (layer->features + 1.0) * layer->units));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -135,12 +138,15 @@ static PetscErrorCode Move(KalAnalysis analysis, const KalTold *told, KalNetwork
 {
   KalLayered     *layered = (KalLayered *)analysis->data;
   const KalLayer *layer   = &analysis->layers.layer[l - 1];
-  const PetscReal t = told->cycle + 1.0, factor = 1.0 / told->batch->samples;
+  const PetscInt  samples = told->batch->samples;
+  const void     *before  = l > 1 ? layered->state[l - 1] : told->batch->input;
+  const PetscReal t = told->cycle + 1.0, factor = 1.0 / samples;
   const PetscReal correction[2] = {1.0 / (1.0 - PetscPowReal(layered->first, t)), 1.0 / (1.0 - PetscPowReal(layered->second, t))};
 
   PetscFunctionBeginUser;
-  PetscCall(analysis->layers.features(analysis->layers.ctx, l, told->batch->samples, l > 1 ? layered->state[l - 1] : told->batch->input, layered->room, &layered->features));
-  PetscCall(Regress(analysis, layer, l, told->batch->samples, layered->increment));
+  PetscCall(analysis->layers.features(analysis->layers.ctx, l, samples, before, layered->room, &layered->features));
+  if (layer->pool > 1) PetscCall(analysis->layers.unpool(analysis->layers.ctx, network->x, l, samples, before, layered->delta[l], layered->unpooled));
+  PetscCall(Regress(analysis, layer, layer->pool > 1 ? layered->unpooled : layered->delta[l], samples, layered->increment));
   if (layered->scaling == KAL_SCALING_MOMENTS) Kernels(analysis)->moments(layer, layered, factor, step, correction, layered->increment, network);
   else PetscCall(KalLayeredRidge(analysis, told, l, correction[0], step, network));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -26,8 +26,9 @@ typedef struct {
 } KalMap;
 
 typedef struct {
-  KalMap     before, map, out; /* states before it, what is left of them by pooling, its own */
-  PetscInt   pool, kernel;     /* squares that are pooled first, or 1; edge of a convolution, 0: dense */
+  KalMap     before, map, out; /* states before it, what is left of them by averages, what its rows become */
+  PetscInt   pool, kernel;     /* squares that are averaged first, or 1; edge of a convolution, 0: dense */
+  PetscInt   maxima;           /* squares of which the largest become its states, or 1 */
   PetscInt   features;         /* of a row */
   PetscInt64 offset;
   PetscReal  sd; /* prior, of the weights */
@@ -128,8 +129,23 @@ static PetscErrorCode AddLayer(KalModel model, KalMap before, PetscInt pool, Pet
   PetscCheck(cnn->layers < KAL_CNN_LAYERS, model->comm, PETSC_ERR_ARG_OUTOFRANGE, "-cnn_layers has more than %d layers of weights", KAL_CNN_LAYERS);
   PetscCheck(map.height >= PetscMax(1, kernel) && map.width >= PetscMax(1, kernel), model->comm, PETSC_ERR_ARG_SIZ, "-cnn_layers: nothing is left of an image of %" PetscInt_FMT " x %" PetscInt_FMT " after pooling by %" PetscInt_FMT " and a convolution of edge %" PetscInt_FMT, before.height, before.width, pool, kernel);
   *out   = kernel ? (KalMap){map.height - kernel + 1, map.width - kernel + 1, units} : (KalMap){1, 1, units};
-  *layer = (KalCNNLayer){.before = before, .map = map, .out = *out, .pool = pool, .kernel = kernel, .features = map.channels * (kernel ? kernel * kernel : map.height * map.width)};
+  *layer = (KalCNNLayer){.before = before, .map = map, .out = *out, .pool = pool, .kernel = kernel, .maxima = 1, .features = map.channels * (kernel ? kernel * kernel : map.height * map.width)};
   cnn->layers++;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Squares of a layer's states become one: their largest before its activation, which is not falling, or their mean behind it. */
+static PetscErrorCode AddPool(KalModel model, PetscInt edge, KalMap *map, PetscInt *pool)
+{
+  KalCNN      *cnn   = (KalCNN *)model->data;
+  KalCNNLayer *layer = &cnn->layer[cnn->layers - 1];
+
+  PetscFunctionBeginUser;
+  *pool = edge;
+  if (cnn->pooling == KAL_POOL_AVERAGE) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(map->height >= edge && map->width >= edge, model->comm, PETSC_ERR_ARG_SIZ, "-cnn_layers: nothing is left of an image of %" PetscInt_FMT " x %" PetscInt_FMT " after pooling by %" PetscInt_FMT, map->height, map->width, edge);
+  layer->maxima = edge;
+  *map          = (KalMap){map->height / edge, map->width / edge, map->channels};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -137,17 +153,22 @@ static PetscErrorCode MakeLayers(KalModel model)
 {
   KalCNN  *cnn  = (KalCNN *)model->data;
   KalMap   map  = cnn->input;
-  PetscInt pool = 1, a = 0, b = 0;
+  PetscInt pool = 1, a = 0, b = 0; /* pool: of the entry before */
 
   PetscFunctionBeginUser;
   cnn->layers = 0;
   for (PetscInt i = 0; i < cnn->entries; i++) {
-    const char *text = cnn->text[i];
+    const char    *text     = cnn->text[i];
+    const PetscInt averaged = cnn->pooling == KAL_POOL_AVERAGE ? pool : 1;
 
-    if (Entry(text, "conv", &a, &b) == 2 && a >= 1 && b >= 1) PetscCall(AddLayer(model, map, pool, b, a, &map));
-    else if (Entry(text, "dense", &a, &b) == 1 && a >= 1) PetscCall(AddLayer(model, map, pool, 0, a, &map));
-    else PetscCheck(Entry(text, "pool", &a, &b) == 1 && a >= 1 && i && pool == 1, model->comm, PETSC_ERR_ARG_WRONG, "-cnn_layers has the entry %s; allowed are conv:CHANNELS:EDGE, dense:UNITS and, behind a layer, pool:EDGE", text);
-    pool = strncmp(text, "pool", 4) ? 1 : a;
+    if (Entry(text, "pool", &a, &b) == 1 && a >= 1 && i && pool == 1) {
+      PetscCall(AddPool(model, a, &map, &pool));
+      continue;
+    }
+    if (Entry(text, "conv", &a, &b) == 2 && a >= 1 && b >= 1) PetscCall(AddLayer(model, map, averaged, b, a, &map));
+    else if (Entry(text, "dense", &a, &b) == 1 && a >= 1) PetscCall(AddLayer(model, map, averaged, 0, a, &map));
+    else SETERRQ(model->comm, PETSC_ERR_ARG_WRONG, "-cnn_layers has the entry %s; allowed are conv:CHANNELS:EDGE, dense:UNITS and, behind a layer, pool:EDGE", text);
+    pool = 1;
   }
   PetscCheck(cnn->layers && pool == 1, model->comm, PETSC_ERR_ARG_WRONG, "-cnn_layers must end with dense:OUTPUTS, as in conv:8:5,pool:2,dense:10");
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -198,7 +219,7 @@ static PetscErrorCode KalModelLayer_CNN(KalModel model, PetscInt stage, KalLayer
   const KalCNNLayer *l = &((const KalCNN *)model->data)->layer[stage - 1];
 
   PetscFunctionBeginUser;
-  *layer = (KalLayer){.features = l->features, .units = l->out.channels, .rows = l->out.height * l->out.width, .biased = ((const KalCNN *)model->data)->biases, .offset = l->offset};
+  *layer = (KalLayer){.features = l->features, .units = l->out.channels, .rows = l->out.height * l->out.width, .pool = l->maxima, .across = l->out.width, .biased = ((const KalCNN *)model->data)->biases, .offset = l->offset};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

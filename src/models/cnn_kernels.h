@@ -3,19 +3,13 @@
   ACTIVATE defined; undefines them.
 */
 
-/* The larger, or a NaN. */
-KAL_WIDER static void NAME(Larger)(PetscInt n, const REAL *restrict x, REAL *restrict most)
-{
-  for (PetscInt c = 0; c < n; c++) most[c] = ((most[c] >= x[c]) | (most[c] != most[c])) ? most[c] : x[c];
-}
-
 KAL_WIDER static void NAME(Sum)(PetscInt n, const REAL *restrict x, REAL *restrict sum)
 {
   for (PetscInt c = 0; c < n; c++) sum[c] += x[c];
 }
 
-/* One image of height x width x channels, pooled over squares that do not overlap; what is left at the edges is dropped. `in` is overwritten. */
-static void NAME(Pool)(KalPooling pooling, const KalMap *map, PetscInt size, REAL *in, REAL *out)
+/* Means of squares of one image that do not overlap; what is left at the edges is dropped. `in` is overwritten. */
+static void NAME(Average)(const KalMap *map, PetscInt size, REAL *in, REAL *out)
 {
   const PetscInt channels = map->channels, height = map->height / size, width = map->width / size, line = map->width * channels;
   const REAL     share = (REAL)1 / (REAL)(size * size);
@@ -24,21 +18,15 @@ static void NAME(Pool)(KalPooling pooling, const KalMap *map, PetscInt size, REA
     REAL *top = in + y * size * line; /* takes in the lines below it */
 
     for (PetscInt k = 1; k < size; k++) {
-      if (pooling == KAL_POOL_MAX) NAME(Larger)
+      NAME(Sum)
       (line, top + k * line, top);
-      else NAME(Sum)(line, top + k * line, top);
     }
     for (PetscInt x = 0; x < width; x++, out += channels, top += size * channels) {
       for (PetscInt c = 0; c < channels; c++) {
         REAL value = top[c];
 
-        for (PetscInt k = 1; k < size; k++) {
-          const REAL other = top[k * channels + c];
-
-          if (pooling == KAL_POOL_MAX) value = ((value >= other) | (value != value)) ? value : other;
-          else value += other;
-        }
-        out[c] = pooling == KAL_POOL_MAX ? value : share * value;
+        for (PetscInt k = 1; k < size; k++) value += top[k * channels + c];
+        out[c] = share * value;
       }
     }
   }
@@ -77,8 +65,8 @@ static void NAME(Features)(const KalCNN *cnn, PetscInt stage, PetscInt samples, 
       from = active;
     }
     if (layer->pool > 1) {
-      NAME(Pool)
-      (cnn->pooling, &layer->before, layer->pool, active, image);
+      NAME(Average)
+      (&layer->before, layer->pool, active, image);
       from = image;
     }
     if (layer->kernel) NAME(Patches)

@@ -114,6 +114,33 @@ PetscErrorCode KalModelAdvance(KalModel model, const PetscScalar *x, PetscInt fr
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*@
+   KalModelUnpool - Numbers of pooled states given back to the rows that the states come from
+
+   Not Collective
+
+   Input Parameters:
++  model - the model, set up
+.  x - the parameters
+.  stage - that behind the layer, from 1
+.  samples - samples
+.  before - their states at the stage before it, of the model's precision
+-  pooled - numbers of their states at the stage, for instance increments
+
+   Output Parameter:
+.  rows - samples x rows x units numbers: each of `pooled` where the largest of its square is (the first of several), zero elsewhere
+
+   Errors: PETSC_ERR_SUP where the type has no layers
+@*/
+PetscErrorCode KalModelUnpool(KalModel model, const PetscScalar *x, PetscInt stage, PetscInt samples, const void *before, const void *pooled, void *rows)
+{
+  PetscFunctionBeginUser;
+  PetscCall(CheckStage(model, stage, 1));
+  if (model->precision == KAL_SINGLE) PetscCall(UnpoolSingle(model, x, stage, samples, (const float *)before, (const float *)pooled, (float *)rows));
+  else PetscCall(UnpoolDouble(model, x, stage, samples, (const double *)before, (const double *)pooled, (double *)rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   KalModelObserve_Layers - What a network predicts, layer by layer: the `observe` of a type that has layers
 

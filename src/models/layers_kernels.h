@@ -10,7 +10,7 @@ static PetscErrorCode NAME(Width)(KalModel model, PetscInt stage, PetscInt *widt
 
   PetscFunctionBeginUser;
   PetscCall((*model->ops.layer)(model, PetscMax(1, stage), &layer));
-  *width = stage ? layer.rows * layer.units : model->inputs;
+  *width = stage ? KalLayerStates(&layer) : model->inputs;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -52,16 +52,66 @@ static void NAME(Product)(const KalPanels *kernels, const KalLayer *layer, const
   }
 }
 
+/* The larger, or a NaN. */
+KAL_WIDER static void NAME(Larger)(PetscInt n, const REAL *restrict x, REAL *restrict most)
+{
+  for (PetscInt c = 0; c < n; c++) most[c] = ((most[c] >= x[c]) | (most[c] != most[c])) ? most[c] : x[c];
+}
+
+/* States of some samples: of each square of rows the largest number of each unit. `z` is overwritten. */
+static void NAME(Pool)(const KalLayer *layer, PetscInt samples, REAL *z, REAL *restrict out)
+{
+  const PetscInt size = layer->pool, units = layer->units, line = layer->across * units, width = layer->across / size, height = layer->rows / layer->across / size;
+
+  for (PetscInt s = 0; s < samples; s++, z += (PetscInt64)layer->rows * units) {
+    for (PetscInt y = 0; y < height; y++) {
+      REAL *top = z + y * size * line; /* takes in the lines below it */
+
+      for (PetscInt k = 1; k < size; k++) NAME(Larger)
+      (line, top + k * line, top);
+      for (PetscInt i = 0; i < width; i++, out += units, top += size * units) {
+        memcpy(out, top, (size_t)units * sizeof *out);
+        for (PetscInt k = 1; k < size; k++) NAME(Larger)
+        (units, top + k * units, out);
+      }
+    }
+  }
+}
+
+/* Numbers of pooled states put where the largest of their squares are. */
+static void NAME(PutBack)(const KalLayer *layer, PetscInt samples, const REAL *z, const REAL *pooled, REAL *restrict rows)
+{
+  const PetscInt size = layer->pool, units = layer->units, across = layer->across, width = across / size, height = layer->rows / across / size;
+
+  memset(rows, 0, (size_t)samples * (size_t)layer->rows * (size_t)units * sizeof *rows);
+  for (PetscInt s = 0; s < samples; s++, z += (PetscInt64)layer->rows * units, rows += (PetscInt64)layer->rows * units) {
+    for (PetscInt i = 0; i < height * width; i++) {
+      const PetscInt corner = (i / width * across + i % width) * size * units;
+
+      for (PetscInt u = 0; u < units; u++) {
+        PetscInt most = corner + u;
+
+        for (PetscInt k = 1; k < size * size; k++) {
+          const PetscInt other = corner + (k / size * across + k % size) * units + u;
+
+          if (z[other] > z[most]) most = other;
+        }
+        rows[most] = *pooled++;
+      }
+    }
+  }
+}
+
 /* Pieces of the work space, and samples that are taken at once. */
 typedef struct {
   PetscInt samples;
-  REAL    *weights, *features, *panel, *state[2], *tile;
+  REAL    *weights, *features, *panel, *state[2], *tile, *unpooled;
 } NAME(KalLayerRoom);
 
 static PetscErrorCode NAME(Room)(KalModel model, PetscInt from, PetscInt to, PetscInt samples, NAME(KalLayerRoom) * room)
 {
   const KalPanels *kernels = KalPanelsGet();
-  PetscInt64       weights = 0, features = 1, panel = 0, state = 1, numbers;
+  PetscInt64       weights = 0, features = 1, panel = 0, state = 1, unpooled = 0, numbers;
   size_t           bytes;
 
   PetscFunctionBeginUser;
@@ -74,12 +124,13 @@ static PetscErrorCode NAME(Room)(KalModel model, PetscInt from, PetscInt to, Pet
     weights += (PetscInt64)KalPanelCount(layer.units, width) * width * layer.features;
     features = PetscMax(features, (PetscInt64)layer.features * layer.rows);
     panel    = PetscMax(panel, (PetscInt64)layer.features * kernels->HEIGHT);
-    state    = PetscMax(state, (PetscInt64)layer.rows * layer.units);
+    state    = PetscMax(state, KalLayerStates(&layer));
+    if (layer.pool > 1) unpooled = PetscMax(unpooled, (PetscInt64)layer.rows * layer.units);
   }
   room->samples = PetscMax(1, (PetscInt)(KAL_LAYER_NUMBERS / features));
   if (room->samples > kernels->HEIGHT) room->samples -= room->samples % kernels->HEIGHT; /* whole panels where a sample is a row */
   room->samples = PetscMin(room->samples, samples);
-  numbers       = KAL_LAYER_TILE + panel + weights + room->samples * (features + 2 * state);
+  numbers       = KAL_LAYER_TILE + panel + weights + room->samples * (features + 2 * state + unpooled);
   bytes         = (size_t)numbers * sizeof(REAL) + KAL_PANEL_ALIGN;
   if (bytes > model->layerbytes) {
     model->layerbytes = 0;
@@ -93,6 +144,7 @@ static PetscErrorCode NAME(Room)(KalModel model, PetscInt from, PetscInt to, Pet
   room->features = room->weights + weights;
   room->state[0] = room->features + room->samples * features;
   room->state[1] = room->state[0] + room->samples * state;
+  room->unpooled = room->state[1] + room->samples * state;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -122,10 +174,43 @@ static PetscErrorCode NAME(Advance)(KalModel model, const PetscScalar *x, PetscI
       (kernels, &layer, x, weights);
       PetscCall((*model->ops.features)(model, l, taken, state, room.features, &features));
       NAME(Product)
-      (kernels, &layer, x, taken * layer.rows, (const REAL *)features, weights, room.tile, room.panel, next);
+      (kernels, &layer, x, taken * layer.rows, (const REAL *)features, weights, room.tile, room.panel, layer.pool > 1 ? room.unpooled : next);
+      if (layer.pool > 1) NAME(Pool)
+      (&layer, taken, room.unpooled, next);
       weights += (PetscInt64)KalPanelCount(layer.units, KalPanelsChoose(kernels, layer.units)->width) * KalPanelsChoose(kernels, layer.units)->width * layer.features;
       state = next;
     }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode NAME(Unpool)(KalModel model, const PetscScalar *x, PetscInt stage, PetscInt samples, const REAL *before, const REAL *pooled, REAL *rows)
+{
+  const KalPanels *kernels = KalPanelsGet();
+  NAME(KalLayerRoom)
+  room = {0};
+  KalLayer layer;
+  PetscInt width = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall((*model->ops.layer)(model, stage, &layer));
+  if (layer.pool == 1) {
+    PetscCall(PetscArraycpy(rows, pooled, (PetscInt64)samples * layer.rows * layer.units));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(NAME(Room)(model, stage - 1, stage, samples, &room));
+  PetscCall(NAME(Width)(model, stage - 1, &width));
+  NAME(PackWeights)
+  (kernels, &layer, x, room.weights);
+  for (PetscInt s = 0; s < samples; s += room.samples) {
+    const PetscInt taken = PetscMin(room.samples, samples - s);
+    const void    *features;
+
+    PetscCall((*model->ops.features)(model, stage, taken, before + (PetscInt64)s * width, room.features, &features));
+    NAME(Product)
+    (kernels, &layer, x, taken * layer.rows, (const REAL *)features, room.weights, room.tile, room.panel, room.unpooled);
+    NAME(PutBack)
+    (&layer, taken, room.unpooled, pooled + (PetscInt64)s * KalLayerStates(&layer), rows + (PetscInt64)s * layer.rows * layer.units);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

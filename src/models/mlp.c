@@ -172,7 +172,7 @@ static PetscErrorCode KalModelLayer_MLP(KalModel model, PetscInt stage, KalLayer
   const KalMLP *mlp = (const KalMLP *)model->data;
 
   PetscFunctionBeginUser;
-  *layer = (KalLayer){.features = mlp->width[stage - 1], .units = mlp->width[stage], .rows = 1, .biased = PETSC_TRUE, .offset = mlp->offset[stage - 1]};
+  *layer = (KalLayer){.features = mlp->width[stage - 1], .units = mlp->width[stage], .rows = 1, .pool = 1, .across = 1, .biased = PETSC_TRUE, .offset = mlp->offset[stage - 1]};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

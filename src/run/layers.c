@@ -15,12 +15,19 @@ static PetscErrorCode Advance(void *ctx, const PetscScalar *x, PetscInt from, Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode Unpool(void *ctx, const PetscScalar *x, PetscInt stage, PetscInt samples, const void *before, const void *pooled, void *rows)
+{
+  PetscFunctionBeginUser;
+  PetscCall(KalModelUnpool((KalModel)ctx, x, stage, samples, before, pooled, rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   KalRunTellLayers - Tells the method the layers of the model, where it has some
 */
 PetscErrorCode KalRunTellLayers(KalRun run)
 {
-  KalLayers    layers = {.features = Features, .advance = Advance, .ctx = run->model};
+  KalLayers    layers = {.features = Features, .advance = Advance, .unpool = Unpool, .ctx = run->model};
   KalModelOps *ops;
 
   PetscFunctionBeginUser;

@@ -92,6 +92,44 @@ static void PredictionsAreThoseOfPlainLoops(void **state)
   }
 }
 
+/* The sum of c_i z_i over pooled states z is linear in a layer's weights where the largest stay so: its derivative by differences. */
+static void UnpooledNumbersMeetTheirRows(void **state)
+{
+  static double x[512], moved[512], input[SAMPLES * PIXELS], z[SAMPLES * 36], c[SAMPLES * 36], rows[SAMPLES * 56 * 3], room[SAMPLES * 56 * 8];
+  const void   *features;
+  KalModel      model;
+  KalLayer      layer;
+
+  (void)state;
+  for (int i = 0; i < SAMPLES * PIXELS; i++) input[i] = sin(1.3 * i);
+  for (int i = 0; i < SAMPLES * 36; i++) c[i] = cos(0.7 * i);
+  KalCall(PetscOptionsClear(NULL));
+  KalCall(PetscOptionsInsertString(NULL, "-model_type cnn -cnn_input 9,8,2 -cnn_layers conv:3:2,pool:2,conv:4:2,dense:5"));
+  KalCall(KalModelCreate(PETSC_COMM_SELF, &model));
+  KalCall(KalModelSetFromOptions(model));
+  KalCall(KalModelSetUp(model));
+  KalCall(KalModelInitial(model, (KalKey){4, KAL_DRAW_PRIOR, 0, 0}, x));
+  KalCall(KalModelGetLayer(model, 1, &layer));
+  KalAssert(layer.rows == 56 && layer.pool == 2 && layer.across == 7 && KalLayerStates(&layer) == 36);
+  KalCall(KalModelUnpool(model, x, 1, SAMPLES, input, c, rows));
+  KalCall(KalModelFeatures(model, 1, SAMPLES, input, room, &features));
+  for (int w = 0; w < 27; w++) { /* 3 x 8 weights, 3 biases */
+    const int unit  = w < 24 ? w / 8 : w - 24;
+    double    slope = 0.0, sum[2];
+
+    for (int r = 0; r < SAMPLES * 56; r++) slope += rows[r * 3 + unit] * (w < 24 ? ((const double *)features)[r * 8 + w % 8] : 1.0);
+    for (int side = 0; side < 2; side++) {
+      memcpy(moved, x, sizeof moved);
+      moved[w] += side ? 1e-6 : -1e-6;
+      KalCall(KalModelAdvance(model, moved, 0, 1, SAMPLES, input, z));
+      sum[side] = 0.0;
+      for (int i = 0; i < SAMPLES * 36; i++) sum[side] += c[i] * z[i];
+    }
+    KalAssertNear(slope, (sum[1] - sum[0]) / 2e-6, 1e-6);
+  }
+  KalCall(KalModelDestroy(&model));
+}
+
 static PetscErrorCode Make(KalModel model)
 {
   PetscFunctionBeginUser;
@@ -127,6 +165,7 @@ static void Refusals(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(PredictionsAreThoseOfPlainLoops),
+    cmocka_unit_test(UnpooledNumbersMeetTheirRows),
     cmocka_unit_test(Refusals),
 };
 
