@@ -6,6 +6,7 @@
 #include <kalmia/ensemble.h>
 #include <kalmia/observations.h>
 #include <kalmia/model.h>
+#include <kalmia/parameterization.h>
 #include <kalmia/analysis.h>
 #include <kalmia/snapshot.h>
 #include <kalmia/run.h>

@@ -30,12 +30,13 @@ typedef PetscErrorCodeFn *KalOperation;
 
 #define KALMIA_VERSION "0.1.0"
 
-typedef struct _p_KalEnsemble     *KalEnsemble;
-typedef struct _p_KalModel        *KalModel;
-typedef struct _p_KalObservations *KalObservations;
-typedef struct _p_KalAnalysis     *KalAnalysis;
-typedef struct _p_KalSnapshot     *KalSnapshot;
-typedef struct _p_KalRun          *KalRun;
+typedef struct _p_KalEnsemble         *KalEnsemble;
+typedef struct _p_KalModel            *KalModel;
+typedef struct _p_KalParameterization *KalParameterization;
+typedef struct _p_KalObservations     *KalObservations;
+typedef struct _p_KalAnalysis         *KalAnalysis;
+typedef struct _p_KalSnapshot         *KalSnapshot;
+typedef struct _p_KalRun              *KalRun;
 
 /* What became of a member in the forecast or observation of a cycle. */
 typedef enum {

@@ -48,7 +48,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   KalDecoupled *dekf = (KalDecoupled *)analysis->data;
 
   PetscFunctionBeginUser;
-  PetscCheck(analysis->layers.count, analysis->comm, PETSC_ERR_ARG_INCOMP, "The method dekf works on the units of a network, and this -model_type has none: take mlp, or ekf");
+  PetscCheck(analysis->layers.count, analysis->comm, PETSC_ERR_ARG_INCOMP, "The method dekf works on the units of a network, and this -model_type has none: take mlp without -parameterization_type, or ekf");
   PetscCall(TakeGroups(analysis, dekf));
   PetscCall(KalWeightFilterSetUp(analysis, &dekf->filter));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -115,7 +115,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   KalLayered *layered = (KalLayered *)analysis->data;
 
   PetscFunctionBeginUser;
-  PetscCheck(analysis->layers.count, analysis->comm, PETSC_ERR_ARG_INCOMP, "The method layered works on the layers of a network, and this -model_type has none: take mlp or cnn");
+  PetscCheck(analysis->layers.count, analysis->comm, PETSC_ERR_ARG_INCOMP, "The method layered works on the layers of a network, and this -model_type has none: take mlp or cnn, without -parameterization_type");
   PetscCheck(analysis->layers.count <= KAL_LAYERED_STAGES, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "The network has %" PetscInt_FMT " layers; layered takes %d at most", analysis->layers.count, KAL_LAYERED_STAGES);
   PetscCall(CheckOptions(analysis));
   PetscCall(TakeLayers(analysis));

@@ -1,5 +1,5 @@
 /* What a run asks of a model: checked here once, then handed to its type. No call communicates but of a type that says KAL_TOGETHER_ALL. */
-#include <models/modelimpl.h>
+#include <models/parameterizationimpl.h>
 
 static PetscErrorCode CheckColumns(KalModel model, const KalColumns *columns)
 {
@@ -156,7 +156,8 @@ PetscErrorCode KalModelObserve(KalModel model, const KalColumns *parameters, Pet
   PetscCheck(model->ops.observe || batch->linear, PETSC_COMM_SELF, PETSC_ERR_SUP, "Models of type %s predict no observations, and these have no linear operator", model->type);
   PetscCall(CheckBatch(model, batch));
   if (!columns->count || !batch->samples) PetscFunctionReturn(PETSC_SUCCESS);
-  if (batch->linear) {
+  if (model->parameterization) PetscCall(KalModelObserve_Parameterized(model, parameters, stage, columns, batch, y, status));
+  else if (batch->linear) {
     for (PetscInt k = 0; k < columns->count; k++) PetscCall(KalLinearApply(batch->linear, columns->column[k], y[k]));
   } else PetscCall((*model->ops.observe)(model, parameters, stage, columns, batch, y, status));
   for (PetscInt k = 0; k < columns->count; k++) {
@@ -269,13 +270,13 @@ PetscErrorCode KalModelTangent(KalModel model, PetscReal from, PetscReal to, con
 @*/
 PetscErrorCode KalModelAdjoint(KalModel model, const KalColumns *columns, const KalBatch *batch, KalSensitivity sensitivity, void *ctx, PetscScalar **gradient)
 {
-  char layout[256];
+  char layout[1024];
 
   PetscFunctionBeginUser;
   PetscCall(CheckColumns(model, columns));
   if (!model->ops.adjoint) {
     PetscCall(KalModelGetLayout(model, sizeof layout, layout));
-    SETERRQ(PETSC_COMM_SELF, PETSC_ERR_SUP, "The model %s has no adjoint; an mlp has one with -mlp_activation relu, tanh, sigmoid or linear", layout);
+    SETERRQ(PETSC_COMM_SELF, PETSC_ERR_SUP, "The model %s has no adjoint; an mlp has one with -mlp_activation relu, tanh, sigmoid or linear, and a parameterization that has one too", layout);
   }
   PetscCall(CheckBatch(model, batch));
   for (PetscInt k = 0; k < columns->count; k++) PetscCall(PetscArrayzero(gradient[k], model->size));

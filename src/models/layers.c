@@ -3,7 +3,7 @@
 
   Each number is one chain of multiply-adds, so that a state has the same bits whatever other samples are given with it.
 */
-#include <models/modelimpl.h>
+#include <models/parameterizationimpl.h>
 
 #include <ensemble/panels.h>
 #include <ensemble/wider.h>
@@ -18,6 +18,7 @@ static PetscErrorCode CheckStage(KalModel model, PetscInt stage, PetscInt first)
 {
   PetscFunctionBeginUser;
   PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  PetscCheck(!model->parameterization, PETSC_COMM_SELF, PETSC_ERR_SUP, "A state of the parameterization %s does not hold the weights of layers; leave -parameterization_type out", model->parameterization->type);
   PetscCheck(model->ops.layer && model->ops.features, PETSC_COMM_SELF, PETSC_ERR_SUP, "Models of type %s have no layers; mlp and cnn have", model->type);
   PetscCheck(stage >= first && stage <= model->stages, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Stage %" PetscInt_FMT " was asked for: the model has stages %" PetscInt_FMT " to %" PetscInt_FMT, stage, first, model->stages);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -1,5 +1,5 @@
 /* KalModel: the table of types, life cycle and sizes. The calls a run makes are in dispatch.c. */
-#include <models/modelimpl.h>
+#include <models/parameterizationimpl.h>
 
 #include <string.h>
 
@@ -142,7 +142,8 @@ PetscErrorCode KalModelGetMemberComm(KalModel model, MPI_Comm *group)
 static PetscErrorCode DestroyType(KalModel model)
 {
   PetscFunctionBeginUser;
-  if (model->ops.destroy) PetscCall((*model->ops.destroy)(model));
+  if (model->own) PetscCall(KalModelDestroy(&model->own)); /* whose the data are */
+  else if (model->ops.destroy) PetscCall((*model->ops.destroy)(model));
   PetscCall(PetscMemzero(&model->ops, sizeof model->ops));
   model->data    = NULL;
   model->type[0] = '\0';
@@ -429,13 +430,14 @@ PetscErrorCode KalModelGetPrecision(KalModel model, KalPrecision *precision)
 
    Options Database Keys:
 +  -model_type - name of the type or path of a plug-in, mlp where none was set
--  -model_precision - double or single
+.  -model_precision - double or single
+-  -parameterization_type - what lies between the state and the model, none where nothing was set
 
    Errors: as KalModelSetType(), and whatever the type refuses; PETSC_ERR_ORDER after KalModelSetUp()
 @*/
 PetscErrorCode KalModelSetFromOptions(KalModel model)
 {
-  char         type[PETSC_MAX_PATH_LEN], known[KAL_MODEL_TYPES * KAL_MODEL_NAME], text[sizeof known + 64];
+  char         type[PETSC_MAX_PATH_LEN], between[KAL_MODEL_NAME], known[KAL_MODEL_TYPES * KAL_MODEL_NAME], text[sizeof known + 64];
   KalPrecision precision = model->precision;
 
   PetscFunctionBeginUser;
@@ -449,6 +451,12 @@ PetscErrorCode KalModelSetFromOptions(KalModel model)
   PetscCall(KalModelSetPrecision(model, precision));
   PetscCall(KalModelSetType(model, type));
   if (model->ops.setfromoptions) PetscCall((*model->ops.setfromoptions)(model, PetscOptionsObject));
+  PetscCall(PetscStrncpy(between, model->parameterization ? model->parameterization->type : KALPARAMETERIZATIONNONE, sizeof between));
+  PetscCall(KalParameterizationListTypes(sizeof known, known));
+  PetscCall(PetscSNPrintf(text, sizeof text, "between the state and what the model takes, one of: %s", known));
+  PetscCall(PetscOptionsString("-parameterization_type", text, "KalModelSetParameterization", between, between, sizeof between, NULL));
+  PetscCall(KalModelSetParameterization(model, between));
+  if (model->parameterization && model->parameterization->ops.setfromoptions) PetscCall((*model->parameterization->ops.setfromoptions)(model->parameterization, PetscOptionsObject));
   PetscOptionsEnd();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -468,7 +476,8 @@ PetscErrorCode KalModelSetUp(KalModel model)
   PetscFunctionBeginUser;
   if (model->ready) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(model->type[0], model->comm, PETSC_ERR_ORDER, "The model has no type: call KalModelSetType() or KalModelSetFromOptions() first");
-  if (model->ops.setup) PetscCall((*model->ops.setup)(model));
+  if (model->parameterization) PetscCall(KalModelParameterize(model));
+  else if (model->ops.setup) PetscCall((*model->ops.setup)(model));
   PetscCheck(model->size >= 1, model->comm, PETSC_ERR_ORDER, "Models of type %s need KalModelSetSize() before KalModelSetUp()", model->type);
   model->ready = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -513,6 +522,7 @@ PetscErrorCode KalModelDestroy(KalModel *model)
   PetscFunctionBeginUser;
   if (!model || !*model) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(DestroyType(*model));
+  PetscCall(KalParameterizationDestroy(&(*model)->parameterization));
   PetscCall(PetscFree((*model)->layerwork));
   PetscCall(PetscCommDestroy(&(*model)->comm));
   PetscCall(PetscFree(*model));

@@ -22,6 +22,9 @@ struct _p_KalModel {
   PetscBool    ready;     /* SetUp was called */
   void        *layerwork; /* of KalModelAdvance() */
   size_t       layerbytes;
+
+  KalParameterization parameterization; /* NULL: the state is what the model takes */
+  KalModel            own;              /* with one, from set-up on: the model that takes T(u); its data are `data` here too */
 };
 
 PETSC_INTERN PetscErrorCode KalModelCreate_MLP(KalModel);

@@ -3,6 +3,7 @@
 #define KALMIA_RUNIMPL_H
 
 #include <kalmia/run.h>
+#include <kalmia/parameterization.h>
 
 #include <ensemble/events.h>
 

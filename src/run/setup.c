@@ -5,14 +5,18 @@ static PetscErrorCode SetUpObservations(KalRun run, PetscInt *inputs, PetscInt *
 {
   PetscBool labels;
   PetscReal step;
+  PetscInt  n;
   KalDomain domain;
+  KalModel  own;
 
   PetscFunctionBeginUser;
   PetscCall(KalObservationsSetSeed(run->observations, run->seed));
   if (run->timed) {
     PetscCall(KalModelGetStep(run->model, &step));
-    PetscCall(KalModelGetDomain(run->model, &domain));
-    PetscCall(KalObservationsSetState(run->observations, run->n, step));
+    PetscCall(KalModelGetOwn(run->model, &own)); /* what is observed is what the model takes, not what it is made of */
+    PetscCall(KalModelGetDomain(own, &domain));
+    PetscCall(KalModelGetSize(own, &n));
+    PetscCall(KalObservationsSetState(run->observations, n, step));
     PetscCall(KalObservationsSetDomain(run->observations, &domain));
   }
   PetscCall(KalObservationsSetUp(run->observations));
@@ -84,7 +88,7 @@ static PetscErrorCode CheckOperator(KalRun run)
 static PetscErrorCode SetUpAnalysis(KalRun run)
 {
   KalModelOps *ops;
-  char         layout[256];
+  char         layout[1024];
 
   PetscFunctionBeginUser;
   PetscCall(KalAnalysisSetSizes(run->analysis, run->n, run->N));

@@ -91,6 +91,7 @@ static PetscErrorCode ObserveTruth(KalRun run, KalBatch *batch)
 static PetscErrorCode Locate(KalRun run, KalBatch *batch)
 {
   const KalLinear *linear = batch->linear;
+  KalModel         own;
   PetscInt         i, k;
 
   PetscFunctionBeginUser;
@@ -108,7 +109,8 @@ static PetscErrorCode Locate(KalRun run, KalBatch *batch)
       run->entry[i] = linear->entry[k];
     }
   }
-  PetscCall(KalModelLocate(run->model, batch->samples, run->entry, run->location, run->kind));
+  PetscCall(KalModelGetOwn(run->model, &own));
+  PetscCall(KalModelLocate(own, batch->samples, run->entry, run->location, run->kind));
   for (i = 0; batch->kind && i < batch->samples; i++) {
     if (run->kind[i] >= 0) run->kind[i] = batch->kind[i]; /* as the file says, but an entry without a place stays so */
   }
