@@ -4,8 +4,12 @@
 
 #include <kalmia/model.h>
 
-#define KALPARAMETERIZATIONNONE   "none"
-#define KALPARAMETERIZATIONBOUNDS "bounds"
+#define KALPARAMETERIZATIONNONE       "none"
+#define KALPARAMETERIZATIONBOUNDS     "bounds"
+#define KALPARAMETERIZATIONSUBSPACE   "subspace"
+#define KALPARAMETERIZATIONPROJECTION "projection"
+#define KALPARAMETERIZATIONINDUCING   "inducing"
+#define KALPARAMETERIZATIONSCALES     "scales"
 
 /*
   What a type provides. The state is a vector u, the model takes w = T(u), member by member. Everything outside of the model sees

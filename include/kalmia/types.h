@@ -110,6 +110,7 @@ typedef enum {
   KAL_DRAW_LAYER        = 14, /* perturbations of a network's layers */
   KAL_DRAW_ANCHOR       = 15, /* perturbed prior means */
   KAL_DRAW_DIFFUSION    = 16, /* noise of samplers and particles */
+  KAL_DRAW_SUBSPACE     = 17, /* fixed matrices of a parameterization */
 } KalDrawPurpose;
 typedef struct {
   PetscInt       seed;

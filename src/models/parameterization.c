@@ -9,7 +9,11 @@ static struct {
   char name[KAL_MODEL_NAME];
   PetscErrorCode (*create)(KalParameterization);
 } types[KAL_PARAMETERIZATION_TYPES] = {
-    {KALPARAMETERIZATIONBOUNDS, KalParameterizationCreate_Bounds},
+    {KALPARAMETERIZATIONBOUNDS,     KalParameterizationCreate_Bounds    },
+    {KALPARAMETERIZATIONSUBSPACE,   KalParameterizationCreate_Subspace  },
+    {KALPARAMETERIZATIONPROJECTION, KalParameterizationCreate_Projection},
+    {KALPARAMETERIZATIONINDUCING,   KalParameterizationCreate_Inducing  },
+    {KALPARAMETERIZATIONSCALES,     KalParameterizationCreate_Scales    },
 };
 
 /*

@@ -18,6 +18,10 @@ struct _p_KalParameterization {
 };
 
 PETSC_INTERN PetscErrorCode KalParameterizationCreate_Bounds(KalParameterization);
+PETSC_INTERN PetscErrorCode KalParameterizationCreate_Subspace(KalParameterization);
+PETSC_INTERN PetscErrorCode KalParameterizationCreate_Projection(KalParameterization);
+PETSC_INTERN PetscErrorCode KalParameterizationCreate_Inducing(KalParameterization);
+PETSC_INTERN PetscErrorCode KalParameterizationCreate_Scales(KalParameterization);
 
 PETSC_INTERN PetscErrorCode KalParameterizationCreate(MPI_Comm, const char *type, KalParameterization *);
 PETSC_INTERN PetscErrorCode KalParameterizationListTypes(size_t, char *);
