@@ -13,6 +13,7 @@ struct _p_KalParameterization {
   KalModel               model; /* the model's own, which takes w; borrowed, set up before the type is */
   PetscInt               size;  /* numbers of u */
   PetscInt               most;  /* members that are mapped at once */
+  size_t                 worksize, slopesize;
   PetscScalar           *work;  /* what the model takes of so many members */
   PetscScalar           *slope; /* derivatives by that, where some were asked for */
 };

@@ -17,13 +17,23 @@ static KalColumns Slice(const KalColumns *columns, PetscInt first, PetscInt coun
   return (KalColumns){.first = columns->first + first, .count = count, .total = columns->total, .size = columns->size, .column = columns->column + first};
 }
 
+static PetscErrorCode Reserve(size_t count, size_t *size, PetscScalar **array)
+{
+  PetscFunctionBeginUser;
+  if (count <= *size) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscFree(*array));
+  PetscCall(PetscMalloc1(count, array));
+  *size = count;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* What the model takes of members first, ..., first + w->count - 1 of some; the pointers are of `room`. */
 static PetscErrorCode Map(KalParameterization p, const KalColumns *u, PetscInt first, PetscScalar **room, KalColumns *w)
 {
   const PetscInt count = PetscMin(p->most, u->count - first), n = p->model->size;
 
   PetscFunctionBeginUser;
-  if (!p->work) PetscCall(PetscMalloc1((size_t)p->most * (size_t)n, &p->work));
+  PetscCall(Reserve((size_t)count * (size_t)n, &p->worksize, &p->work));
   *w = (KalColumns){.first = u->first + first, .count = count, .total = u->total, .size = n, .column = room};
   for (PetscInt k = 0; k < count; k++) {
     room[k] = p->work + (size_t)k * (size_t)n;
@@ -145,10 +155,10 @@ static PetscErrorCode Adjoint(KalModel model, const KalColumns *columns, const K
   KalColumns          w;
 
   PetscFunctionBeginUser;
-  if (!p->slope) PetscCall(PetscMalloc1((size_t)p->most * (size_t)p->model->size, &p->slope));
-  for (PetscInt k = 0; k < p->most; k++) slope[k] = p->slope + (size_t)k * (size_t)p->model->size;
   for (PetscInt k = 0; k < columns->count; k += w.count) {
     PetscCall(Map(p, columns, k, room, &w));
+    PetscCall(Reserve((size_t)w.count * (size_t)w.size, &p->slopesize, &p->slope));
+    for (PetscInt j = 0; j < w.count; j++) slope[j] = p->slope + (size_t)j * (size_t)w.size;
     shifted.first = k;
     PetscCall(KalModelAdjoint(p->model, &w, batch, ShiftedSensitivity, &shifted, slope));
     for (PetscInt j = 0; j < w.count; j++) PetscCall((*p->ops.adjoint)(p, columns->column[k + j], slope[j], gradient[k + j]));

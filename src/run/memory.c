@@ -68,11 +68,15 @@ static PetscErrorCode EstimateCycle(KalRun run, PetscInt samples)
   const PetscReal N = run->N, p = (PetscReal)samples * run->outputs;
   KalPrecision    precision;
   PetscReal       rate = 1.0, forward, analysis, forecast = 0.0, seconds;
+  KalModel        own;
+  PetscInt        taken;
 
   PetscFunctionBeginUser;
   PetscCall(GemmRate(&rate));
   PetscCall(KalModelGetPrecision(run->model, &precision));
-  forward = run->timed ? 0.0 : 2.0 * N * samples * run->n / run->size / (precision == KAL_SINGLE ? 2.0 : 1.0);
+  PetscCall(KalModelGetOwn(run->model, &own));
+  PetscCall(KalModelGetSize(own, &taken));
+  forward = run->timed ? 0.0 : 2.0 * N * samples * taken / run->size / (precision == KAL_SINGLE ? 2.0 : 1.0);
   if (run->timed) PetscCall(TryForecast(run, &forecast));
   analysis = (N * N * p + (run->needs.generated ? 20.0 * N * run->n : 2.0 * N * N * run->n)) / run->size + N * N * N;
   seconds  = 1.5 * (forward + analysis) / rate + forecast * ((run->N + run->size / run->span - 1) / (run->size / run->span));
