@@ -77,6 +77,19 @@ static PetscReal Upper(const KalBounds *bounds, PetscInt i)
   return bounds->uppers ? bounds->upper[bounds->uppers == 1 ? 0 : i] : PETSC_INFINITY;
 }
 
+/* What entry i of the list stays within. */
+typedef struct {
+  PetscReal lower, upper;
+  PetscBool above, below; /* whether it has the one and the other */
+} Interval;
+
+static Interval Within(const KalBounds *bounds, PetscInt i)
+{
+  const PetscReal lower = Lower(bounds, i), upper = Upper(bounds, i);
+
+  return (Interval){lower, upper, (PetscBool)(lower > PETSC_NINFINITY), (PetscBool)(upper < PETSC_INFINITY)};
+}
+
 static PetscInt Count(KalParameterization p)
 {
   const KalBounds *bounds = (const KalBounds *)p->data;
@@ -135,13 +148,12 @@ static PetscErrorCode Map(KalParameterization p, const PetscScalar *u, PetscScal
   PetscFunctionBeginUser;
   if (bounds->count) PetscCall(PetscArraycpy(w, u, p->size));
   for (PetscInt i = 0; i < Count(p); i++) {
-    const PetscInt  e  = Entry(bounds, i);
-    const PetscReal lo = Lower(bounds, i), hi = Upper(bounds, i);
-    const PetscBool above = (PetscBool)(lo > PETSC_NINFINITY), below = (PetscBool)(hi < PETSC_INFINITY);
+    const PetscInt e  = Entry(bounds, i);
+    const Interval in = Within(bounds, i);
 
-    if (above && below) w[e] = lo + (hi - lo) * Logistic(u[e]);
-    else if (above) w[e] = lo + PetscExpReal(u[e]);
-    else if (below) w[e] = hi - PetscExpReal(u[e]);
+    if (in.above && in.below) w[e] = in.lower + (in.upper - in.lower) * Logistic(u[e]);
+    else if (in.above) w[e] = in.lower + PetscExpReal(u[e]);
+    else if (in.below) w[e] = in.upper - PetscExpReal(u[e]);
     else w[e] = u[e];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -154,13 +166,12 @@ static PetscErrorCode Adjoint(KalParameterization p, const PetscScalar *u, const
   PetscFunctionBeginUser;
   PetscCall(PetscArraycpy(gradient, g, p->size));
   for (PetscInt i = 0; i < Count(p); i++) {
-    const PetscInt  e  = Entry(bounds, i);
-    const PetscReal lo = Lower(bounds, i), hi = Upper(bounds, i);
-    const PetscBool above = (PetscBool)(lo > PETSC_NINFINITY), below = (PetscBool)(hi < PETSC_INFINITY);
+    const PetscInt e  = Entry(bounds, i);
+    const Interval in = Within(bounds, i);
 
-    if (above && below) gradient[e] *= (hi - lo) * Logistic(u[e]) * Logistic(-u[e]);
-    else if (above) gradient[e] *= PetscExpReal(u[e]);
-    else if (below) gradient[e] *= -PetscExpReal(u[e]);
+    if (in.above && in.below) gradient[e] *= (in.upper - in.lower) * Logistic(u[e]) * Logistic(-u[e]);
+    else if (in.above) gradient[e] *= PetscExpReal(u[e]);
+    else if (in.below) gradient[e] *= -PetscExpReal(u[e]);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -173,13 +184,12 @@ static PetscErrorCode Inverse(KalParameterization p, const PetscScalar *w, Petsc
   PetscFunctionBeginUser;
   if (bounds->count) PetscCall(PetscArraycpy(u, w, p->size));
   for (PetscInt i = 0; i < Count(p); i++) {
-    const PetscInt  e  = Entry(bounds, i);
-    const PetscReal lo = Lower(bounds, i), hi = Upper(bounds, i);
-    const PetscBool above = (PetscBool)(lo > PETSC_NINFINITY), below = (PetscBool)(hi < PETSC_INFINITY);
+    const PetscInt e  = Entry(bounds, i);
+    const Interval in = Within(bounds, i);
 
-    if (above && below) u[e] = PetscLogReal(w[e] - lo) - PetscLogReal(hi - w[e]);
-    else if (above) u[e] = PetscLogReal(w[e] - lo);
-    else if (below) u[e] = PetscLogReal(hi - w[e]);
+    if (in.above && in.below) u[e] = PetscLogReal(w[e] - in.lower) - PetscLogReal(in.upper - w[e]);
+    else if (in.above) u[e] = PetscLogReal(w[e] - in.lower);
+    else if (in.below) u[e] = PetscLogReal(in.upper - w[e]);
     else u[e] = w[e];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
