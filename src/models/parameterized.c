@@ -221,7 +221,7 @@ static PetscErrorCode View(KalModel model, PetscViewer viewer)
 
   PetscFunctionBeginUser;
   if (p->model->ops.view) PetscCall((*p->model->ops.view)(p->model, viewer));
-  PetscCall(PetscViewerASCIIPrintf(viewer, "parameterization %s: the %" PetscInt_FMT " numbers that the model takes are made of a state of %" PetscInt_FMT "\n", p->type, p->model->size, p->size));
+  PetscCall(PetscViewerASCIIPrintf(viewer, "parameterization %s: the %" PetscInt_FMT " numbers that the model takes are made of a state of %" PetscInt_FMT "%s\n", p->type, p->model->size, p->size, p->ops.entrywise ? "" : "; its prior is that of the members"));
   PetscCall(PetscViewerASCIIPushTab(viewer));
   if (p->ops.view) PetscCall((*p->ops.view)(p, viewer));
   PetscCall(PetscViewerASCIIPopTab(viewer));
