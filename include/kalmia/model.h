@@ -13,6 +13,7 @@ typedef const char *KalModelType;
 #define KALMODELADVECTION           "advection"
 #define KALMODELLINEAR              "linear"
 #define KALMODELELLIPTIC            "elliptic"
+#define KALMODELDIFFUSION           "diffusion"
 #define KALMODELSHELL               "shell"   /* a program's own functions */
 #define KALMODELCOMMAND             "command" /* an external command, run once a member */
 

@@ -19,6 +19,7 @@ static struct {
     {KALMODELADVECTION,           KalModelCreate_Advection          },
     {KALMODELLINEAR,              KalModelCreate_Linear             },
     {KALMODELELLIPTIC,            KalModelCreate_Elliptic           },
+    {KALMODELDIFFUSION,           KalModelCreate_Diffusion         },
     {KALMODELSHELL,               KalModelCreate_Shell              },
     {KALMODELCOMMAND,             KalModelCreate_Command            }
 };

@@ -15,6 +15,8 @@ r = numpy.random.default_rng(5)
 x = r.normal(size=(240, 6))
 with h5py.File("counts.h5", "w") as f: f["x"], f["y"] = x, r.poisson(numpy.exp(0.5 * x[:, :2])).astype(float)' || exit 1
 
+"$PYTHON" "$KALMIA_SOURCE/share/examples/one-shot/makedata.py" || exit 1
+
 cycles=7
 common="-run_cycles $cycles -run_monitor_every 0 -run_seed 3"
 class="-observations_path classes.h5"
@@ -22,6 +24,8 @@ real="-observations_path regression.h5"
 image="-observations_path images"
 
 cases=(
+  "teki, one shot
+   -observations_path diffusion.h5 -observations_batch 17 -observations_noise 1e-3 -model_type diffusion -diffusion_one_shot -diffusion_penalty_growth 1 -mlp_layers 1,5,1 -mlp_activation tanh -analysis_type teki -ensemble_size 11 -ensemble_block_rows 5"
   "eki stochastic, squared, none, ensemble, fixed, shared, double
    $class -mlp_layers 20,7,4 -analysis_type eki -eki_update stochastic -observations_loss squared -observations_batch 7 -ensemble_size 13 -analysis_space ensemble -ensemble_exchange shared"
   "eki stochastic, squared, constant, observation, adaptive, messages, redraw, single
