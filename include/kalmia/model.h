@@ -14,6 +14,7 @@ typedef const char *KalModelType;
 #define KALMODELLINEAR              "linear"
 #define KALMODELELLIPTIC            "elliptic"
 #define KALMODELDIFFUSION           "diffusion"
+#define KALMODELDARCY               "darcy"
 #define KALMODELSHELL               "shell"   /* a program's own functions */
 #define KALMODELCOMMAND             "command" /* an external command, run once a member */
 

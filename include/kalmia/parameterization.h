@@ -10,6 +10,9 @@
 #define KALPARAMETERIZATIONPROJECTION "projection"
 #define KALPARAMETERIZATIONINDUCING   "inducing"
 #define KALPARAMETERIZATIONSCALES     "scales"
+#define KALPARAMETERIZATIONFIELD      "field"
+#define KALPARAMETERIZATIONLEVELSET   "level-set"
+#define KALPARAMETERIZATIONCHANNEL    "channel"
 
 /*
   What a type provides. The state is a vector u, the model takes w = T(u), member by member. Everything outside of the model sees

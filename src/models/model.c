@@ -19,7 +19,8 @@ static struct {
     {KALMODELADVECTION,           KalModelCreate_Advection          },
     {KALMODELLINEAR,              KalModelCreate_Linear             },
     {KALMODELELLIPTIC,            KalModelCreate_Elliptic           },
-    {KALMODELDIFFUSION,           KalModelCreate_Diffusion         },
+    {KALMODELDIFFUSION,           KalModelCreate_Diffusion          },
+    {KALMODELDARCY,               KalModelCreate_Darcy              },
     {KALMODELSHELL,               KalModelCreate_Shell              },
     {KALMODELCOMMAND,             KalModelCreate_Command            }
 };

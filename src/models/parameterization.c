@@ -14,6 +14,9 @@ static struct {
     {KALPARAMETERIZATIONPROJECTION, KalParameterizationCreate_Projection},
     {KALPARAMETERIZATIONINDUCING,   KalParameterizationCreate_Inducing  },
     {KALPARAMETERIZATIONSCALES,     KalParameterizationCreate_Scales    },
+    {KALPARAMETERIZATIONFIELD,      KalParameterizationCreate_Field     },
+    {KALPARAMETERIZATIONLEVELSET,   KalParameterizationCreate_LevelSet  },
+    {KALPARAMETERIZATIONCHANNEL,    KalParameterizationCreate_Channel   },
 };
 
 /*

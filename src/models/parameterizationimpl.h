@@ -23,6 +23,9 @@ PETSC_INTERN PetscErrorCode KalParameterizationCreate_Subspace(KalParameterizati
 PETSC_INTERN PetscErrorCode KalParameterizationCreate_Projection(KalParameterization);
 PETSC_INTERN PetscErrorCode KalParameterizationCreate_Inducing(KalParameterization);
 PETSC_INTERN PetscErrorCode KalParameterizationCreate_Scales(KalParameterization);
+PETSC_INTERN PetscErrorCode KalParameterizationCreate_Field(KalParameterization);
+PETSC_INTERN PetscErrorCode KalParameterizationCreate_LevelSet(KalParameterization);
+PETSC_INTERN PetscErrorCode KalParameterizationCreate_Channel(KalParameterization);
 
 PETSC_INTERN PetscErrorCode KalParameterizationCreate(MPI_Comm, const char *type, KalParameterization *);
 PETSC_INTERN PetscErrorCode KalParameterizationListTypes(size_t, char *);

@@ -12,7 +12,7 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0"
 options=(-observations_path classes.h5 -observations_batch 100 -mlp_layers 20,7,4 -analysis_type etki -ensemble_size 32 -run_cycles 1000)
 run 1 "$kalmia" "${options[@]}" -run_cycles 1 -snapshot_path begun.h5 >/dev/null || exit 1
 "$PYTHON" -c 'import h5py; f = h5py.File("elliptic.h5", "w"); f["x"] = [[0.25], [0.75]]; f["y"] = [[27.5], [79.7]]' || exit 1 # as the elliptic option files say
-"$PYTHON" "$KALMIA_SOURCE/share/examples/one-shot/makedata.py" || exit 1
+for example in one-shot darcy; do "$PYTHON" "$KALMIA_SOURCE/share/examples/$example/makedata.py" || exit 1; done
 printf 'observations:\n  path: classes.h5\nmlp:\n  layers: 20,7,4\nanalysis:\n  type: haber\nsnapshot:\n  path: dry.h5\n  every: 5\n' >run.yaml
 before=$(find . -type f | sort | xargs sha256sum)
 
