@@ -15,7 +15,7 @@ r = numpy.random.default_rng(5)
 x = r.normal(size=(240, 6))
 with h5py.File("counts.h5", "w") as f: f["x"], f["y"] = x, r.poisson(numpy.exp(0.5 * x[:, :2])).astype(float)' || exit 1
 
-"$PYTHON" "$KALMIA_SOURCE/share/examples/one-shot/makedata.py" || exit 1
+for example in one-shot darcy; do "$PYTHON" "$KALMIA_SOURCE/share/examples/$example/makedata.py" || exit 1; done
 
 cycles=7
 common="-run_cycles $cycles -run_monitor_every 0 -run_seed 3"
@@ -24,6 +24,8 @@ real="-observations_path regression.h5"
 image="-observations_path images"
 
 cases=(
+  "teki, a field of unknown length and sd
+   -observations_path darcy-field.h5 -observations_noise 1e-3 -observations_batch 20 -model_type darcy -darcy_cells 9,7 -parameterization_type field -field_grid 9,7 -field_modes 5,4 -field_length_spread 0.5 -field_sd_spread 0.2 -analysis_type teki -ensemble_size 11 -ensemble_exchange messages"
   "teki, one shot
    -observations_path diffusion.h5 -observations_batch 17 -observations_noise 1e-3 -model_type diffusion -diffusion_one_shot -diffusion_penalty_growth 1 -mlp_layers 1,5,1 -mlp_activation tanh -analysis_type teki -ensemble_size 11 -ensemble_block_rows 5"
   "eki stochastic, squared, none, ensemble, fixed, shared, double
