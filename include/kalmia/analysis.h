@@ -24,6 +24,7 @@ typedef const char *KalAnalysisType;
 #define KALANALYSISCBO       "cbo"
 #define KALANALYSISYEGENOGLU "yegenoglu"
 #define KALANALYSISOTENKF    "ot-enkf"
+#define KALANALYSISVENKF     "venkf"
 /* Methods that take derivatives of a model with an adjoint */
 #define KALANALYSISSGD    "sgd"
 #define KALANALYSISADAM   "adam"

@@ -48,6 +48,7 @@ static const struct {
     {KALANALYSISCBO,         KalAnalysisCreate_CBO        },
     {KALANALYSISYEGENOGLU,   KalAnalysisCreate_Yegenoglu  },
     {KALANALYSISOTENKF,      KalAnalysisCreate_OTEnKF     },
+    {KALANALYSISVENKF,       KalAnalysisCreate_VEnKF      },
 };
 
 /*@

@@ -159,6 +159,7 @@ PETSC_INTERN PetscErrorCode KalAnalysisCreate_EnRML(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_CBO(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_Yegenoglu(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_OTEnKF(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_VEnKF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_IEnKS(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_ESMDA(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_Climatology(KalAnalysis);

@@ -51,7 +51,7 @@ static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 
   PetscFunctionBeginUser;
   PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
-  PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s takes targets for Gaussian observations: -observations_loss cross-entropy does not go with it; use -observations_loss squared, or eki, etki or haber", analysis->type);
+  PetscCheck(loss == KAL_LOSS_SQUARED || ((const KalFilter *)analysis->data)->losses, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s takes targets for Gaussian observations: -observations_loss %s does not go with it; use -observations_loss squared, or venkf, eki, etki or haber", analysis->type, KalLossTypes[loss]);
   PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
   PetscCall(KalObservationsGetCycle(observations, &p, NULL)); /* at the time that has most; in time, an observation is one number */
   PetscCall(CheckMost(analysis, p * PetscMax(1, outputs)));

@@ -94,6 +94,7 @@ struct KalFilter {
   /* what the method itself adds */
   PetscInt  wants;         /* KAL_WANT_... of the innovation */
   PetscBool ensemblespace; /* works in ensemble space alone */
+  PetscBool losses;        /* takes other losses than the squared one */
   /* makes filter->spectrum; NULL for a method that needs none */
   PetscErrorCode (*decompose)(KalAnalysis, const KalInnovation *, KalSpectrum *);
   /*
@@ -108,6 +109,7 @@ struct KalFilter {
 
 PETSC_INTERN PetscErrorCode KalFilterCreate(KalAnalysis, KalFilter **);
 PETSC_INTERN PetscErrorCode KalFilterSetFromOptions(KalAnalysis, KalOptionItems);
+PETSC_INTERN PetscErrorCode KalFilterDepartures(KalAnalysis, const KalInnovation *, PetscReal *G);
 PETSC_INTERN PetscErrorCode KalFilterSquareRoot(KalAnalysis, const KalTold *, const KalInnovation *, PetscReal *w, PetscReal *T);
 
 #endif

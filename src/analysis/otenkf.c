@@ -1,60 +1,6 @@
 /* The optimal transport form of the ensemble Kalman filter's analysis. */
 #include "filter.h"
 
-/* A block's departures from the mean, squared and summed: X'X, with X over sqrt(active - 1). */
-typedef struct {
-  const KalInnovation *in;
-  KalGram              gram;
-  PetscScalar         *X, *mean;
-} KalDepartures;
-
-static PetscErrorCode VisitDepartures(void *ctx, const KalRows *rows, PetscReal *sums)
-{
-  KalDepartures       *dep = (KalDepartures *)ctx;
-  const KalInnovation *in  = dep->in;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscArrayzero(dep->mean, rows->count));
-  for (PetscInt j = 0; j < in->N; j++) {
-    const PetscScalar *x = rows->x[0] + (size_t)j * (size_t)rows->ld[0];
-
-    for (PetscInt i = 0; in->status[j] == KAL_MEMBER_OK && i < rows->count; i++) dep->mean[i] += x[i];
-  }
-  for (PetscInt j = 0; j < in->N; j++) {
-    const PetscScalar *x = rows->x[0] + (size_t)j * (size_t)rows->ld[0];
-    PetscScalar       *y = dep->X + (size_t)j * (size_t)rows->count;
-
-    for (PetscInt i = 0; i < rows->count; i++) y[i] = in->status[j] == KAL_MEMBER_OK ? in->scale * (x[i] - dep->mean[i] / in->active) : 0.0;
-  }
-  PetscCall(KalGramTake(&dep->gram, rows->count, dep->X, dep->X));
-  for (PetscInt j = 0; j < in->N; j++) {
-    PetscCall(PetscArraycpy(sums, dep->gram.product + (size_t)j * dep->gram.high + j, in->N - j));
-    sums += in->N - j;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* G = X'X, of which KalEigen() reads the lower triangle */
-static PetscErrorCode Departures(KalAnalysis analysis, const KalInnovation *in, PetscReal *G)
-{
-  KalDepartures dep = {.in = in};
-  PetscReal    *sums, *at;
-  PetscInt      rows;
-
-  PetscFunctionBeginUser;
-  PetscCall(KalEnsembleGetBlocks(analysis->ensemble, &rows, NULL));
-  PetscCall(PetscMalloc3((size_t)rows * in->N, &dep.X, rows, &dep.mean, (size_t)in->N * (in->N + 1) / 2, &sums));
-  PetscCall(KalGramCreate(in->N, &dep.gram));
-  PetscCall(KalEnsembleSumRows(1, &analysis->ensemble, VisitDepartures, &dep, in->N * (in->N + 1) / 2, sums));
-  at = sums;
-  for (PetscInt j = 0; j < in->N; j++) {
-    for (PetscInt i = j; i < in->N; i++, at++) G[i + (size_t)j * in->N] = G[j + (size_t)i * in->N] = *at;
-  }
-  PetscCall(KalGramDestroy(&dep.gram));
-  PetscCall(PetscFree3(dep.X, dep.mean, sums));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /*
   With X = U s V' (rank q): T = V s^{-2} (s^2 B s^2)^{1/2} V', B = V'(I + S)^{-1} V, so that X T = M X with M = U s^{-1} (s^2 B s^2)^{1/2} s^{-1} U' symmetric and
   M (X X') M = X (I + S)^{-1} X', the covariance of the analysis.
@@ -71,7 +17,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
   PetscCall(KalSpectrumMean(in->N, &filter->spectrum, w));
   PetscCall(KalSpectrumInverse(in->N, &filter->spectrum, T));
   PetscCall(PetscMalloc6(NN, &G, NN, &V, NN, &R, NN, &x, N, &value, N, &root));
-  PetscCall(Departures(analysis, in, G));
+  PetscCall(KalFilterDepartures(analysis, in, G));
   PetscCall(KalEigen(analysis, in->N, G, value, G));
   for (size_t a = 0; a < N; a++) { /* directions in which members differ, beyond rounding */
     if (!(value[a] > 1e-13 * value[N - 1])) continue;

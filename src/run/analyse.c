@@ -8,7 +8,7 @@
 
 /* Methods of the library that this is not for: they run a model again, or know it by its tangent or climatology. */
 static const char *const Refused[] = {KALANALYSISEKI, KALANALYSISETKI, KALANALYSISHABER, KALANALYSISIENKS, KALANALYSISESMDA, KALANALYSISCLIMATOLOGY, KALANALYSISOI, KALANALYSIS3DVAR, KALANALYSISEXTKF, KALANALYSISTEKI, KALANALYSISIEKSSL, KALANALYSISGNKI, KALANALYSISEKISL, KALANALYSISTEKISL, KALANALYSISUKI, KALANALYSISUKF, KALANALYSISEKS, KALANALYSISALDI, KALANALYSISENGPS, KALANALYSISENRML, KALANALYSISCBO, KALANALYSISYEGENOGLU};
-#define KAL_OFFLINE_METHODS "enkf, etkf, estkf, denkf, ensrf, letkf, enkfn, ot-enkf"
+#define KAL_OFFLINE_METHODS "enkf, etkf, estkf, denkf, ensrf, letkf, enkfn, ot-enkf, venkf"
 
 /* Options of observations that the arguments, or the want of a model, leave no choice of. */
 static const struct {

@@ -10,7 +10,7 @@ static PetscErrorCode FollowsKalman(MPI_Comm comm, const Setting *set, double *l
   const PetscInt n = set->n;
   Filter         f;
   double         U[MOST_STATE * MOST_MEMBERS], mean[MOST_STATE], C[MOST_STATE * MOST_STATE], m[MOST_STATE], c[MOST_STATE * MOST_STATE], z[MOST_STATE], MC[MOST_STATE * MOST_STATE];
-  const double   rounding = strcmp(set->type, "ot-enkf") ? 1e-10 : 1e-8; /* its root is of the squares of variances */
+  const double   rounding = strstr("ot-enkf venkf", set->type) ? 1e-8 : 1e-10; /* the root of the squares of variances, or where a search ends */
   PetscInt       cycle, i, j, k;
 
   PetscFunctionBeginUser;
@@ -43,7 +43,7 @@ static PetscErrorCode FollowsKalman(MPI_Comm comm, const Setting *set, double *l
 
 static PetscErrorCode KalmanOn(MPI_Comm comm, void *ctx)
 {
-  const char    *types[]  = {"etkf", "estkf", "ensrf", "ot-enkf"};
+  const char    *types[]  = {"etkf", "estkf", "ensrf", "ot-enkf", "venkf"};
   const PetscInt sizes[]  = {3, 20}; /* fewer observations than members, and more */
   const char    *spaces[] = {"-analysis_space ensemble", "-analysis_space observation"};
   double         etkf[MOST_STATE * MOST_MEMBERS], U[MOST_STATE * MOST_MEMBERS];
@@ -52,8 +52,8 @@ static PetscErrorCode KalmanOn(MPI_Comm comm, void *ctx)
   PetscFunctionBeginUser;
   (void)ctx;
   for (s = 0; s < 2; s++) {
-    for (t = 0; t < 4; t++) {
-      const Setting set = {.type = types[t], .n = 6, .N = 12, .p = sizes[s]};
+    for (t = 0; t < 5; t++) {
+      const Setting set = {.type = types[t], .options = t == 4 ? "-venkf_tolerance 1e-22" : NULL, .n = 6, .N = 12, .p = sizes[s]};
 
       PetscCall(FollowsKalman(comm, &set, t ? U : etkf));
       if (t == 1) KalNear(DenseDistance(72, U, etkf), 0.0, 1e-10);  /* estkf is etkf */
@@ -369,7 +369,7 @@ static void TransportMovesMembersLeast(void **state)
 /* With two members failed the others are what they are without these two, whatever the method; the two are draws about their mean. */
 static PetscErrorCode FailedOn(MPI_Comm comm, void *ctx)
 {
-  const char    *types[] = {"etkf", "estkf", "denkf", "ensrf", "enkfn", "enkf", "ot-enkf"};
+  const char    *types[] = {"etkf", "estkf", "denkf", "ensrf", "enkfn", "enkf", "ot-enkf", "venkf"};
   const PetscInt sizes[] = {4, 20}, n = 5, N = 11, fewer = 9;
   double         U[MOST_STATE * MOST_MEMBERS], V[MOST_STATE * MOST_MEMBERS], W[MOST_STATE * MOST_MEMBERS];
   const char    *options = "-inflation_factor 1.1 -inflation_on prior-anomalies -inflation_rtpp 0.2 -inflation_rtps 0.3 -analysis_rotate";
@@ -378,7 +378,7 @@ static PetscErrorCode FailedOn(MPI_Comm comm, void *ctx)
 
   PetscFunctionBeginUser;
   (void)ctx;
-  for (t = 0; t < 7; t++) {
+  for (t = 0; t < 8; t++) {
     for (s = 0; s < 2; s++) {
       const Setting set = {
           .type = types[t], .options = t == 5 ? NULL : options, .n = n, .N = N, .p = sizes[s], .nfail = 2, .fail = {0, 6}
@@ -415,13 +415,13 @@ static void FailedMembersTakeNoPart(void **state)
 /* Without observations the forecast stands to the last bit, nothing is inflated or rotated; a failed member is drawn anew. */
 static PetscErrorCode UnobservedOn(MPI_Comm comm, void *ctx)
 {
-  const char *types[] = {"etkf", "estkf", "denkf", "ensrf", "enkfn", "enkf", "ot-enkf"};
+  const char *types[] = {"etkf", "estkf", "denkf", "ensrf", "enkfn", "enkf", "ot-enkf", "venkf"};
   double      U[MOST_STATE * MOST_MEMBERS], V[MOST_STATE * MOST_MEMBERS];
   PetscInt    t, j;
 
   PetscFunctionBeginUser;
   (void)ctx;
-  for (t = 0; t < 7; t++) {
+  for (t = 0; t < 8; t++) {
     Setting set = {.type = types[t], .options = "-inflation_factor 1.3 -inflation_rtps 0.5 -inflation_additive 0.1 -inflation_adaptive miyoshi -analysis_rotate", .n = 5, .N = 8, .p = 4};
     Filter  f;
 

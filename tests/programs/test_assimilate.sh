@@ -64,6 +64,8 @@ cases=(
    -model_type linear -linear_path linear.h5 -observations_type series -observations_path series.h5 -analysis_type letkf -ensemble_size 11 -localization_type gaspari-cohn -localization_radius 4"
   "ot-enkf, lorenz96, messages
    $l96 -analysis_type ot-enkf -ensemble_size 23 -inflation_factor 1.03 -ensemble_exchange messages -ensemble_block_rows 8"
+  "venkf, lorenz96, rotation, messages
+   $l96 -analysis_type venkf -ensemble_size 23 -inflation_factor 1.03 -analysis_rotate -ensemble_exchange messages -ensemble_block_rows 8"
   "extkf, lorenz96
    $l96 -analysis_type extkf -ensemble_size 1 -extkf_inflation 10"
 )

@@ -8,6 +8,7 @@ need_python
 
 kalmia=$KALMIA_BIN/kalmia
 make_data regression regression.h5 60 4
+make_data classes classes.h5 60 4 3
 "$PYTHON" - <<'PY' || exit 1
 import h5py
 with h5py.File("elliptic.h5", "w") as f:
@@ -61,6 +62,7 @@ cases=(
   "enrml $network -analysis_type enrml -enrml_iterations 3 -ensemble_size 11"
   "cbo $network -analysis_type cbo -cbo_isotropic -cbo_kick 1 -ensemble_size 11 -ensemble_exchange messages"
   "yegenoglu $network -analysis_type yegenoglu -yegenoglu_repetitions 2 -yegenoglu_refresh -ensemble_size 11"
+  "venkf -observations_path classes.h5 -observations_loss cross-entropy -mlp_layers 4,3,3 -observations_batch 7 -ensemble_block_rows 6 -analysis_type venkf -ensemble_size 11"
   "enkf $network -analysis_type enkf -inflation_factor 1.02 -ensemble_size 11"
 )
 parity=0

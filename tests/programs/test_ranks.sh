@@ -54,6 +54,8 @@ cases=(
    $image -observations_normalize unit -mlp_layers 20,17,4 -mlp_activation heaviside -analysis_type haber -haber_momentum 0.5 -haber_damping 5 -analysis_space matrix-free -observations_output logits -observations_batch 61 -ensemble_size 19"
   "etki, poisson, targets that are counts
    -observations_path counts.h5 -observations_loss poisson -mlp_layers 6,7,2 -mlp_activation tanh -analysis_type etki -observations_batch 37 -ensemble_size 11"
+  "venkf, poisson, messages
+   -observations_path counts.h5 -observations_loss poisson -mlp_layers 6,7,2 -mlp_activation tanh -analysis_type venkf -observations_batch 37 -ensemble_size 11 -inflation_factor 1.05 -ensemble_exchange messages -ensemble_block_rows 10"
   "eki, cnn, average, messages, single
    $class -model_type cnn -cnn_input 5,4,1 -cnn_layers conv:3:2,pool:2,dense:4 -cnn_pooling average -analysis_type eki -observations_batch 23 -ensemble_size 9 -ensemble_exchange messages -ensemble_block_rows 16 -model_precision single"
   "haber, cnn, max
