@@ -111,6 +111,7 @@ typedef enum {
   KAL_DRAW_ANCHOR       = 15, /* perturbed prior means */
   KAL_DRAW_DIFFUSION    = 16, /* noise of samplers and particles */
   KAL_DRAW_SUBSPACE     = 17, /* fixed matrices of a parameterization */
+  KAL_DRAW_DROPOUT      = 18, /* entries of covariances that are left out */
 } KalDrawPurpose;
 typedef struct {
   PetscInt       seed;

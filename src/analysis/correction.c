@@ -5,7 +5,7 @@
 */
 #include "correction.h"
 
-const char *const KalCorrects[] = {"none", "sec", "sec-fisher", "nice", "KalCorrect", "KAL_CORRECT_", NULL};
+const char *const KalCorrects[] = {"none", "sec", "sec-fisher", "nice", "dropout", "KalCorrect", "KAL_CORRECT_", NULL};
 
 #define KAL_NICE_SUMS (2 * KAL_NICE_POWERS + 1)
 
@@ -31,6 +31,7 @@ static PetscReal Corrected(const KalCorrection *c, const KalNice *nice, PetscRea
 {
   PetscReal power = r;
 
+  if (c->type == KAL_CORRECT_DROPOUT) return r;
   if (c->type == KAL_CORRECT_SEC) return Sec(c, r);
   if (c->type == KAL_CORRECT_SEC_FISHER) return SecFisher(c, r);
   for (PetscInt k = 1; k < nice->power; k += 2) power *= r * r;
@@ -166,11 +167,12 @@ PetscErrorCode KalCorrectionPrepare(KalAnalysis analysis, const KalTold *told, c
   PetscReal   *G, *b, sums[KAL_NICE_SUMS];
 
   PetscFunctionBeginUser;
+  c->key = (KalKey){analysis->seed, KAL_DRAW_DROPOUT, told->cycle, 0};
   PetscCheck(c->type != KAL_CORRECT_SEC_FISHER || in->active > 3, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "Only %" PetscInt_FMT " members did not fail; the correction sec-fisher needs 4", in->active);
   PetscCall(PetscFree3(c->A, c->sd, c->M));
   PetscCall(PetscMalloc3(size, &c->A, in->p, &c->sd, size, &c->M));
   PetscCall(PetscArraycpy(c->A, in->A, size));
-  if (in->p != c->p) c->rows = 0;
+  if (in->p != c->p) c->rows = 0; /* X and C are made anew */
   c->N      = in->N;
   c->p      = in->p;
   c->active = in->active;
@@ -185,6 +187,22 @@ PetscErrorCode KalCorrectionPrepare(KalAnalysis analysis, const KalTold *told, c
   if (c->type != KAL_CORRECT_NICE) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KalEnsembleSumRows(1, &analysis->ensemble, VisitNice, c, KAL_NICE_SUMS, sums));
   NiceChoose(c, sums, &c->nice);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Entries of a block's C_ug, in c->C, that are dropped in this cycle: entry i, k where number i of the stream of observation k is not below the probability. */
+static PetscErrorCode Drop(KalCorrection *c, const KalRows *rows)
+{
+  KalKey key = c->key;
+
+  PetscFunctionBeginUser;
+  for (PetscInt k = 0; k < c->p; k++) {
+    key.member = k;
+    PetscCall(KalDrawUniform(key, rows->first, rows->count, c->X)); /* which the correlations are made of already */
+    for (PetscInt i = 0; i < rows->count; i++) {
+      if (c->X[i] >= c->probability) c->C[i + (size_t)k * rows->count] = 0.0;
+    }
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -205,6 +223,7 @@ PetscErrorCode KalCorrectionRows(KalAnalysis analysis, KalCorrection *c, const K
     for (PetscInt j = 0; j < c->N; j++) square += c->status[j] == KAL_MEMBER_OK ? PetscSqr(c->scale * (rows->x[0][i + (size_t)j * (size_t)rows->ld[0]] - mean)) : 0.0;
     for (PetscInt k = 0; k < c->p; k++) c->C[i + (size_t)k * b] = PetscSqrtReal(square) * c->sd[k] * Corrected(c, &c->nice, c->C[i + (size_t)k * b]);
   }
+  if (c->type == KAL_CORRECT_DROPOUT) PetscCall(Drop(c, rows));
   PetscCall(KalMultiply("NN", b, c->N, c->p, 1.0, c->C, c->M, 0.0, c->X));
   for (PetscInt j = 0; j < c->N; j++) {
     for (PetscInt i = 0; c->status[j] == KAL_MEMBER_OK && i < b; i++) rows->x[0][i + (size_t)j * (size_t)rows->ld[0]] += c->X[i + (size_t)j * b];

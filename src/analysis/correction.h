@@ -9,6 +9,7 @@ typedef enum {
   KAL_CORRECT_SEC,
   KAL_CORRECT_SEC_FISHER,
   KAL_CORRECT_NICE,
+  KAL_CORRECT_DROPOUT,
 } KalCorrect;
 PETSC_INTERN const char *const KalCorrects[];
 
@@ -23,6 +24,7 @@ typedef struct {
 typedef struct {
   KalCorrect type;
   PetscReal  exponent, cutoff, tolerance; /* of sec; of nice */
+  PetscReal  probability;                 /* of dropout: that an entry is kept */
   /* of the cycle in hand */
   PetscInt         N, p, active;
   PetscReal        scale;
@@ -32,6 +34,7 @@ typedef struct {
   PetscReal       *X, *C;  /* work of a block: rows x N, rows x p */
   PetscInt         rows;   /* that there is room for */
   KalNice          nice;   /* of the covariance of members and predictions */
+  KalKey           key;    /* of what is dropped */
 } KalCorrection;
 
 PETSC_INTERN PetscErrorCode KalCorrectionPrepare(KalAnalysis, const KalTold *, const KalInnovation *, const KalStatus *, PetscReal shift, PetscReal perturbed, KalCorrection *);

@@ -48,9 +48,10 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
 .  -eki_redraw_cycles, -eki_redraw_epochs, -eki_redraw_spread <0.1>, -eki_redraw_about <mean> - EKI(R): members are drawn anew, with the prior's standard deviations times the spread
 .  -eki_prior <false> - the prior mean is a datum too (Tikhonov; KALANALYSISTEKI)
 .  -eki_dynamics <static> - stochastic: before each cycle departures from the mean are multiplied by 1/sqrt(1 - h)
-.  -eki_correction <none> - correction of sampling errors in the correlations of C_ug and C_gg, entry by entry: sec, sec-fisher or nice
+.  -eki_correction <none> - correction of sampling errors in the correlations of C_ug and C_gg, entry by entry: sec, sec-fisher or nice; or dropout
 .  -eki_correction_exponent <1>, -eki_correction_cutoff <0> - of sec
 .  -eki_correction_tolerance <1> - of nice
+.  -eki_correction_probability <0.9> - of dropout: that an entry is kept
 .  -eki_inflation <1> - multiplies the anomalies after the analysis
 -  -eki_inflation_additive <0> - adds prior-scaled draws of this spread after the analysis, their mean removed
 
@@ -64,6 +65,10 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
    what the analysis with R/h takes from the spread, so that the ensemble does not collapse (Huang, Huang, Reich and Stuart 2022). With
    -eki_prior, a linear model and N > n the mean and covariance of etki go to those of the Gaussian posterior, at the
    rate (1 - h)^cycle; of stochastic eki within sampling error. Step 0.5 is the paper's.
+
+   -eki_correction dropout corrects nothing: in each cycle entries of C_ug are left out at random, each kept with the probability, C_gg staying whole (Bernoulli dropout, as in CliMA's code;
+   there the entries on the diagonal are kept too, here all are alike). Since what is left out differs from row to row the members leave the span of the first ones, at the price of a noisy
+   step that is the probability times eki's on average.
 
    With -eki_correction C_ug is formed, a block of rows at a time, and the update is no longer one N x N transform, nor bound to the span of the first members. sec: r |r|^exponent, 0 below the
    cutoff (Lee 2021); sec-fisher: r Q^2/(1 + Q^2), Q = r over its standard error by Fisher's transform (Flowerdew 2015); nice: r^(g + 1), g the least even number that

@@ -46,6 +46,7 @@ static PetscErrorCode SetCorrection(KalInversion *inv, KalOptionItems PetscOptio
   PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_exponent"), "Of sec: r becomes r |r|^exponent", NULL, c->exponent, &c->exponent, NULL));
   PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_cutoff"), "Of sec: smaller correlations become 0", NULL, c->cutoff, &c->cutoff, NULL));
   PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_tolerance"), "Of nice: change of all correlations, in their standard errors", NULL, c->tolerance, &c->tolerance, NULL));
+  PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_probability"), "Of dropout: probability that an entry of the covariance is kept", NULL, c->probability, &c->probability, NULL));
   c->type = (KalCorrect)type;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -106,12 +107,13 @@ static PetscErrorCode CheckCorrection(KalAnalysis analysis, KalInversion *inv)
   PetscCheck(c->exponent >= 0.0 && c->exponent <= 100.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_exponent %g: must be from 0 to 100", inv->prefix, (double)c->exponent);
   PetscCheck(c->cutoff >= 0.0 && c->cutoff < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_cutoff %g: must be at least 0 and less than 1", inv->prefix, (double)c->cutoff);
   PetscCheck(c->tolerance >= 0.0 && !PetscIsInfOrNanReal(c->tolerance), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_tolerance %g: must not be negative", inv->prefix, (double)c->tolerance);
+  PetscCheck(c->probability > 0.0 && c->probability <= 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_probability %g: must be above 0 and at most 1", inv->prefix, (double)c->probability);
   if (c->type == KAL_CORRECT_NONE) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(!inv->tikhonov && inv->momentum == KAL_MOMENTUM_NONE && inv->inflation == 1.0, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_correction %s: the update is no transform of the members any more, so that -%s_prior, -%s_momentum and -%s_inflation do not go with it; leave them out", inv->prefix, KalCorrects[c->type], inv->prefix, inv->prefix, inv->prefix);
   PetscCheck(analysis->space == KAL_SPACE_AUTO || analysis->space == KAL_SPACE_OBSERVATION, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_correction %s forms the covariances with the observations, and solves in their space; leave -analysis_space out", inv->prefix, KalCorrects[c->type]);
   analysis->space          = KAL_SPACE_OBSERVATION;
   analysis->needs.gathered = 4;
-  analysis->needs.least    = 4;
+  analysis->needs.least    = c->type == KAL_CORRECT_DROPOUT ? 2 : 4;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -451,7 +453,7 @@ PetscErrorCode KalInversionCreate(KalAnalysis analysis, const char *prefix, KalI
   inv->momentumfactor = 0.9;
   inv->redrawspread   = 0.1;
   inv->inflation      = 1.0;
-  inv->correction     = (KalCorrection){.exponent = 1.0, .tolerance = 1.0};
+  inv->correction     = (KalCorrection){.exponent = 1.0, .tolerance = 1.0, .probability = 0.9};
 
   analysis->data               = inv;
   analysis->takes              = KAL_TAKES_SPACE | KAL_TAKES_SOLVER;

@@ -1,5 +1,5 @@
 /* ranks: 5 */
-/* Corrected correlations: eki with dense covariances and the formulas of sec, sec-fisher and nice, on 1, 2, 3 and 5 ranks; and that spurious correlations are cut. */
+/* Corrected correlations: eki with dense covariances and the formulas of sec, sec-fisher and nice, and dropout, on 1, 2, 3 and 5 ranks; and that spurious correlations are cut. */
 #include "refusals.h"
 
 #define MOST_N 12
@@ -8,7 +8,7 @@
 
 typedef struct {
   const char *options, *fail;
-  int         type; /* 1 sec, 2 sec-fisher, 3 nice */
+  int         type; /* 1 sec, 2 sec-fisher, 3 nice, 4 dropout */
   double      exponent, cutoff, tolerance;
   PetscBool   perturbed;
 } Case;
@@ -18,6 +18,7 @@ static const Case cases[] = {
     {"-eki_correction sec-fisher -eki_step 0.5 -eki_update stochastic",                         NULL,  2, 0.0, 0.0, 0.0, PETSC_TRUE },
     {"-eki_correction nice -eki_step 0.5",                                                      NULL,  3, 0.0, 0.0, 1.0, PETSC_FALSE},
     {"-eki_correction nice -eki_correction_tolerance 0.3 -eki_step 0.5",                        "2,5", 3, 0.0, 0.0, 0.3, PETSC_FALSE},
+    {"-eki_correction dropout -eki_correction_probability 0.6 -eki_step 0.5",                   "4",   4, 0.0, 0.0, 0.6, PETSC_FALSE},
 };
 
 static double Norm(PetscInt count, const double *r, const double *s)
@@ -95,6 +96,10 @@ static PetscErrorCode Reference(const Case *test, const Problem *problem, PetscI
   }
   Correct(test, N, n * p, ug);
   Correct(test, N, count, off);
+  for (k = 0; test->type == 4 && k < p; k++) {
+    PetscCall(KalDrawUniform((KalKey){SEED, KAL_DRAW_DROPOUT, cycle, k}, 0, n, z));
+    for (i = 0; i < n; i++) ug[i + k * n] *= z[i] < test->tolerance;
+  }
   for (k = 0, count = 0; k < p; k++) {
     for (i = 0; i < p; i++) M[i + k * p] = sg[i] * sg[k] * (i == k ? 1.0 : off[count++]);
   }
@@ -169,15 +174,57 @@ static void CorrectionsFollowTheFormulas(void **state)
   KalOnEachCount(FormulasOn, NULL);
 }
 
+/* How far what moved member 1 lies from the span of the first departures: least squares. */
+static PetscErrorCode Outside(const char *options, double *part)
+{
+  Problem  problem = {.type = "eki", .options = options, .N = 4, .inputs = 9, .outputs = 1, .samples = 10, .noise = 0.4, .spread = 0.8};
+  Twin     twin;
+  double   U[MOST_N * MOST_J], V[MOST_N * MOST_J], X[MOST_N * 3], XX[9], c[3], moved[MOST_N], norm = 0.0;
+  PetscInt n = 9;
+
+  PetscFunctionBeginUser;
+  MakeData(&problem);
+  PetscCall(TwinCreate(PETSC_COMM_WORLD, &problem, "-ensemble_block_rows 2", &twin));
+  PetscCall(TwinState(&twin, U));
+  PetscCall(TwinCycle(&twin));
+  PetscCall(TwinState(&twin, V));
+  PetscCall(TwinDestroy(&twin));
+  for (PetscInt i = 0; i < 3 * n; i++) X[i] = U[n + i] - U[i % n];
+  for (PetscInt i = 0; i < n; i++) moved[i] = V[n + i] - U[n + i];
+  for (PetscInt i = 0; i < n; i++) norm += moved[i] * moved[i];
+  DenseTN(n, 3, 3, X, X, XX);
+  DenseTN(n, 3, 1, X, moved, c);
+  PetscCall(DenseSolve(3, XX, 1, c));
+  for (PetscInt j = 0; j < 3; j++) {
+    for (PetscInt i = 0; i < n; i++) moved[i] -= X[i + j * n] * c[j];
+  }
+  *part = 0.0;
+  for (PetscInt i = 0; i < n; i++) *part += moved[i] * moved[i];
+  *part = sqrt(*part / norm);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void DropoutLeavesTheSpan(void **state)
+{
+  double plain, whole, dropout;
+
+  (void)state;
+  KalCall(Outside("-eki_step 0.5", &plain));
+  KalCall(Outside("-eki_step 0.5 -eki_correction dropout -eki_correction_probability 1", &whole)); /* nothing is dropped: eki */
+  KalCall(Outside("-eki_step 0.5 -eki_correction dropout -eki_correction_probability 0.7", &dropout));
+  KalAssert(plain < 1e-10 && whole < 1e-10 && dropout > 0.05);
+}
+
 static void Refusals(void **state)
 {
   static const Refusal refused[] = {
-      {"eki", "-eki_correction nice -eki_correction_tolerance -1", "-eki_correction_tolerance -1"},
-      {"eki", "-eki_correction sec -eki_correction_cutoff 1",      "-eki_correction_cutoff 1"    },
-      {"eki", "-eki_correction sec -eki_correction_exponent -1",   "-eki_correction_exponent -1" },
-      {"eki", "-eki_correction nice -eki_momentum nesterov",       "leave them out"              },
-      {"eki", "-eki_correction nice -eki_prior true",              "leave them out"              },
-      {"eki", "-eki_correction nice -analysis_space ensemble",     "leave -analysis_space out"   },
+      {"eki", "-eki_correction nice -eki_correction_tolerance -1",     "-eki_correction_tolerance -1" },
+      {"eki", "-eki_correction sec -eki_correction_cutoff 1",          "-eki_correction_cutoff 1"     },
+      {"eki", "-eki_correction sec -eki_correction_exponent -1",       "-eki_correction_exponent -1"  },
+      {"eki", "-eki_correction dropout -eki_correction_probability 0", "-eki_correction_probability 0"},
+      {"eki", "-eki_correction nice -eki_momentum nesterov",           "leave them out"               },
+      {"eki", "-eki_correction nice -eki_prior true",                  "leave them out"               },
+      {"eki", "-eki_correction nice -analysis_space ensemble",         "leave -analysis_space out"    },
   };
 
   (void)state;
@@ -186,6 +233,7 @@ static void Refusals(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(CorrectionsFollowTheFormulas),
+    cmocka_unit_test(DropoutLeavesTheSpan),
     cmocka_unit_test(Refusals),
 };
 

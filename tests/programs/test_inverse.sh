@@ -50,6 +50,7 @@ cases=(
   "etki $network -analysis_type etki -etki_prior -etki_dynamics stochastic -etki_step 0.25 -ensemble_size 11 -ensemble_exchange messages"
   "eki-nice $network -analysis_type eki -eki_correction nice -eki_update stochastic -ensemble_size 11 -ensemble_exchange messages"
   "eki-sec $network -analysis_type eki -eki_correction sec-fisher -ensemble_size 11"
+  "eki-dropout $network -analysis_type eki -eki_correction dropout -ensemble_size 11 -ensemble_exchange messages"
   "ieks-sl $network -analysis_type ieks-sl -ensemble_size 11 -ensemble_exchange messages"
   "teki-sl $network -analysis_type teki-sl -ensemble_size 40"
   "eki-sl $elliptic -analysis_type eki-sl -ensemble_size 6"
