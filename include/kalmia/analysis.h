@@ -33,6 +33,7 @@ typedef const char *KalAnalysisType;
 #define KALANALYSISKOALAV "koala-v"
 #define KALANALYSISKOALAM "koala-m"
 #define KALANALYSISGPF    "gpf"
+#define KALANALYSISGF     "gf"
 /* Filters and smoothers of dynamical systems */
 #define KALANALYSISENKF        "enkf"
 #define KALANALYSISETKF        "etkf"
@@ -66,6 +67,7 @@ typedef struct {
   PetscBool climatology; /* needs mean and covariance of a free run: KalAnalysisSetClimatology() */
   PetscBool timed;       /* works on observations in time alone */
   PetscBool untimed;     /* works on a data set alone, and deals its work on members out by itself */
+  PetscBool scored;      /* is told scores of the mean network, with the share of labels that are right */
 } KalNeeds;
 
 /*
@@ -97,6 +99,7 @@ typedef enum {
 typedef struct {
   KalEnsemble    points;      /* stored, or generated; it belongs to the method */
   PetscInt       from, to;    /* -1 and 0 unless the method says otherwise */
+  PetscInt       active;      /* the first so many points are run, the others are KAL_MEMBER_IDLE; 0: all */
   PetscBool      bundle;      /* the points lie far closer together than the members that they stand for: their mean alone is a forecast */
   PetscBool      observe;     /* true unless the method says otherwise; else the points are forecast and nothing is told of predictions */
   KalDerivatives derivatives; /* none unless the method says otherwise */
@@ -150,8 +153,9 @@ typedef struct {
   PetscErrorCode (*begin)(KalAnalysis, PetscInt cycle);  /* redraws and the like, before the cycle's first ask */
   PetscErrorCode (*ask)(KalAnalysis, KalAsk *);          /* NULL: the ensemble itself, forecast to the observations and observed */
   PetscErrorCode (*tell)(KalAnalysis, const KalTold *, KalVerdict *);
-  PetscErrorCode (*rows)(KalAnalysis, const KalRows *); /* row-local update of the ensemble and the copies */
-  PetscErrorCode (*update)(KalAnalysis);                /* or, for a method without rows, the whole update */
+  PetscErrorCode (*rows)(KalAnalysis, const KalRows *);                   /* row-local update of the ensemble and the copies */
+  PetscErrorCode (*update)(KalAnalysis);                                  /* or, for a method without rows, the whole update */
+  PetscErrorCode (*score)(KalAnalysis, PetscInt cycle, const KalScore *); /* the mean network's after so many cycles, where it is taken (-run_evaluate_every) */
   PetscErrorCode (*arrays)(KalAnalysis, PetscInt *, KalArray[]);
   PetscErrorCode (*isdone)(KalAnalysis, PetscBool *); /* whether its own stop criterion holds, after its arrays were read */
   PetscErrorCode (*view)(KalAnalysis, PetscViewer);
@@ -197,6 +201,7 @@ PETSC_EXTERN PetscErrorCode KalAnalysisBegin(KalAnalysis, PetscInt);
 PETSC_EXTERN PetscErrorCode KalAnalysisAsk(KalAnalysis, KalAsk *);
 PETSC_EXTERN PetscErrorCode KalAnalysisTell(KalAnalysis, const KalTold *, KalVerdict *);
 PETSC_EXTERN PetscErrorCode KalAnalysisUpdate(KalAnalysis);
+PETSC_EXTERN PetscErrorCode KalAnalysisTellScore(KalAnalysis, PetscInt, const KalScore *);
 PETSC_EXTERN PetscErrorCode KalAnalysisGetReport(KalAnalysis, KalAnalysisReport *);
 PETSC_EXTERN PetscErrorCode KalAnalysisGetArrays(KalAnalysis, PetscInt *, KalArray[]);
 PETSC_EXTERN PetscErrorCode KalAnalysisIsDone(KalAnalysis, PetscBool *);

@@ -20,7 +20,7 @@ typedef struct {
   A block of rows: all members' values of some consecutive state entries.
   Entry i of member j is x[e][i + j*ld[e]] for 0 <= i < count, 0 <= j < members[e].
 */
-#define KAL_ROWS_ENSEMBLES 4
+#define KAL_ROWS_ENSEMBLES 16
 typedef struct {
   PetscInt     first;                       /* state entry of the first row */
   PetscInt     count;                       /* rows in the block */

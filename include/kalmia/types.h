@@ -43,6 +43,7 @@ typedef enum {
   KAL_MEMBER_OK        = 0,
   KAL_MEMBER_FAILED    = 1,
   KAL_MEMBER_NONFINITE = 2,
+  KAL_MEMBER_IDLE      = 3, /* takes no part: KalAsk's `active` */
 } KalMemberState;
 typedef signed char KalStatus; /* a KalMemberState, one byte a member: travels as MPI_SIGNED_CHAR */
 
@@ -112,6 +113,8 @@ typedef enum {
   KAL_DRAW_DIFFUSION    = 16, /* noise of samplers and particles */
   KAL_DRAW_SUBSPACE     = 17, /* fixed matrices of a parameterization */
   KAL_DRAW_DROPOUT      = 18, /* entries of covariances that are left out */
+  KAL_DRAW_FLOW         = 19, /* points of the Gaussian flow */
+  KAL_DRAW_GROWTH       = 20, /* members that an ensemble grows by */
 } KalDrawPurpose;
 typedef struct {
   PetscInt       seed;

@@ -34,6 +34,7 @@ PetscErrorCode KalAnalysisAsk(KalAnalysis analysis, KalAsk *ask)
   ask->points      = analysis->ensemble;
   ask->from        = -1;
   ask->to          = 0;
+  ask->active      = 0;
   ask->observe     = PETSC_TRUE;
   ask->bundle      = PETSC_FALSE;
   ask->derivatives = KAL_DERIVATIVES_NONE;
@@ -93,6 +94,26 @@ PetscErrorCode KalAnalysisUpdate(KalAnalysis analysis)
     PetscCall(KalEnsembleMapRows(1 + analysis->copies, all, VisitUpdate, analysis));
   }
   if (analysis->ops.update) PetscCall(analysis->ops.update(analysis));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisTellScore - Tells a method how well the mean network does, where it asked for that (KalNeeds, `scored`)
+
+   Collective
+
+   Input Parameters:
++  analysis - the analysis
+.  cycle - how many cycles were done
+-  score - of the test set, or of the training set where there is no other
+
+   Note:
+   The method may change the ensemble. What it will ask for is seen by KalAnalysisAsk(), which changes nothing of such a method.
+@*/
+PetscErrorCode KalAnalysisTellScore(KalAnalysis analysis, PetscInt cycle, const KalScore *score)
+{
+  PetscFunctionBeginUser;
+  if (analysis->ops.score) PetscCall(analysis->ops.score(analysis, cycle, score));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

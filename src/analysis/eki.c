@@ -52,6 +52,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
 .  -eki_correction_exponent <1>, -eki_correction_cutoff <0> - of sec
 .  -eki_correction_tolerance <1> - of nice
 .  -eki_correction_probability <0.9> - of dropout: that an entry is kept
+.  -eki_blocks <none> - block localization, the blocks being the layers of a network: none or layers
 .  -eki_inflation <1> - multiplies the anomalies after the analysis
 -  -eki_inflation_additive <0> - adds prior-scaled draws of this spread after the analysis, their mean removed
 
@@ -75,6 +76,16 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
    changes the correlations by more than tolerance times their standard errors (1 - r^2)/sqrt(N), Frobenius norms, mixed with r^(g - 1) so that it is just that (Vishny, Morzfeld,
    Gwirtz, Bach, Dunbar and Hodyss 2024), for C_ug and C_gg each. Negative eigenvalues of the corrected C_gg are taken as 0. As in CliMA's
    EnsembleKalmanProcesses.jl, but for the standard error, there (1 - r)/sqrt(N). Squared loss or not; it costs 4 n p N flops, and p N numbers four times on every rank.
+
+   With -eki_blocks layers covariances between the parameters of different layers are taken to be zero. That is not to be had from the members' predictions, in which all layers move at
+   once: the same weights for each layer are the plain update, layer by layer. So the predictions are asked for anew with one layer perturbed at a time about the mean. With A_l the
+   whitened anomalies of those of layer l, and y_j - g_j the residuals of the members themselves,
+
+     u_j[l] <- u_j[l] + X_l A_l' (sum_k A_k A_k' + R/h)^{-1} (y_j - g_j),
+
+   a system of layers x N unknowns. For a model that is linear in its parameters this is the Kalman update with the members' covariance whose blocks between layers are zero.
+   The members leave the span of the first ones: each layer has N - 1 directions of its own. It costs layers + 1 times the forward passes, the predictions of them are kept, and
+   layers x N is at most 10000.
 
 .seealso: KALANALYSISETKI, KALANALYSISTEKI, KALANALYSISUKI, KALANALYSISHABER
 M*/

@@ -8,6 +8,7 @@ static const char *const StepRules[]    = {"fixed", "adaptive", "misfit", "KalSt
 static const char *const Momentums[]    = {"none", "constant", "nesterov", "KalMomentum", "KAL_MOMENTUM_", NULL};
 static const char *const RedrawAbouts[] = {"mean", "member", "KalRedrawAbout", "KAL_REDRAW_", NULL};
 static const char *const Dynamics[]     = {"static", "stochastic", "KalDynamics", "KAL_DYNAMICS_", NULL};
+static const char *const Blocks[]       = {"none", "layers", "KalBlocks", "KAL_BLOCKS_", NULL};
 static const char *const Targets[]      = {"optimum", "posterior", "KalTarget", "KAL_TARGET_", NULL};
 
 /* "-<prefix>_<name>", in a buffer that the next call of the same slot overwrites */
@@ -38,7 +39,7 @@ static PetscErrorCode SetMomentumAndRedraw(KalInversion *inv, KalOptionItems Pet
 static PetscErrorCode SetCorrection(KalInversion *inv, KalOptionItems PetscOptionsObject)
 {
   KalCorrection *c    = &inv->correction;
-  PetscEnum      type = (PetscEnum)c->type;
+  PetscEnum      type = (PetscEnum)c->type, blocks = (PetscEnum)inv->blockwise;
 
   PetscFunctionBeginUser;
   if (!inv->correctable) PetscFunctionReturn(PETSC_SUCCESS);
@@ -47,7 +48,9 @@ static PetscErrorCode SetCorrection(KalInversion *inv, KalOptionItems PetscOptio
   PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_cutoff"), "Of sec: smaller correlations become 0", NULL, c->cutoff, &c->cutoff, NULL));
   PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_tolerance"), "Of nice: change of all correlations, in their standard errors", NULL, c->tolerance, &c->tolerance, NULL));
   PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_probability"), "Of dropout: probability that an entry of the covariance is kept", NULL, c->probability, &c->probability, NULL));
-  c->type = (KalCorrect)type;
+  PetscCall(PetscOptionsEnum(KalInversionOption(inv, "blocks"), "Block localization: layers are perturbed one at a time, and their covariances with each other are zero", NULL, Blocks, blocks, &blocks, NULL));
+  inv->blockwise = (PetscBool)blocks;
+  c->type        = (KalCorrect)type;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -117,6 +120,21 @@ static PetscErrorCode CheckCorrection(KalAnalysis analysis, KalInversion *inv)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Nor does one that is another transform for each block; it solves in the space of all blocks' members. */
+static PetscErrorCode SetUpBlocks(KalAnalysis analysis, KalInversion *inv)
+{
+  char option[64];
+
+  PetscFunctionBeginUser;
+  if (!inv->blockwise) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscSNPrintf(option, sizeof option, "-%s_blocks", inv->prefix));
+  PetscCheck(!inv->tikhonov && inv->momentum == KAL_MOMENTUM_NONE && inv->correction.type == KAL_CORRECT_NONE, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s layers: the update is another transform for each layer, so that -%s_prior, -%s_momentum and -%s_correction do not go with it; leave them out", option, inv->prefix, inv->prefix, inv->prefix);
+  PetscCheck(analysis->space == KAL_SPACE_AUTO || analysis->space == KAL_SPACE_ENSEMBLE, analysis->comm, PETSC_ERR_ARG_INCOMP, "%s layers: the system is that of the members of all layers; leave -analysis_space out", option);
+  analysis->space = KAL_SPACE_ENSEMBLE;
+  PetscCall(KalBlocksCreate(analysis, option, &inv->blocks));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SetUp(KalAnalysis analysis)
 {
   KalInversion *inv = (KalInversion *)analysis->data;
@@ -129,6 +147,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   analysis->needs.copies = inv->momentum == KAL_MOMENTUM_NONE ? 0 : 1;
   analysis->needs.points = analysis->N;
   PetscCall(CheckCorrection(analysis, inv));
+  PetscCall(SetUpBlocks(analysis, inv));
   PetscCall(PetscMalloc2(analysis->N, &inv->status, (size_t)analysis->N * analysis->N, &inv->T));
   inv->state[KAL_STATE_THETA] = 1.0;
   if (!inv->tikhonov) PetscFunctionReturn(PETSC_SUCCESS);
@@ -195,6 +214,7 @@ static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
   PetscFunctionBeginUser;
   inv->cycle = cycle;
   if (inv->tikhonov) PetscCall(KalPriorBegin(analysis, &inv->prior));
+  if (inv->blockwise) PetscCall(KalBlocksBegin(analysis, &inv->blocks, cycle));
   if (cycle > 0 && ((inv->redrawcycles && cycle % inv->redrawcycles == 0) || (epoch && cycle % epoch == 0))) PetscCall(Redraw(analysis, cycle));
   if (inv->diffused) PetscCall(KalEnsembleMapRows(1, &analysis->ensemble, VisitDiffuse, analysis));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -205,6 +225,7 @@ static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
   KalInversion *inv = (KalInversion *)analysis->data;
 
   PetscFunctionBeginUser;
+  if (inv->blockwise) PetscCall(KalBlocksAsk(analysis, &inv->blocks, ask));
   if (inv->state[KAL_STATE_FACTOR] != 0.0) {
     if (!inv->points) PetscCall(KalEnsembleCreateExtrapolated(analysis->ensemble, analysis->copy[0], 0.0, &inv->points));
     PetscCall(KalEnsembleSetFactor(inv->points, inv->state[KAL_STATE_FACTOR]));
@@ -226,6 +247,11 @@ static PetscErrorCode CheckLoss(KalAnalysis analysis, KalObservations observatio
 
     PetscCheck(analysis->uniform, analysis->comm, PETSC_ERR_SUP, "-%s_correction %s needs the same BLAS kernels on every rank; these ranks run different ones: set OPENBLAS_CORETYPE, or leave it out", inv->prefix, KalCorrects[inv->correction.type]);
     analysis->needs.work = 8.0 * (3.0 * p * p + 3.0 * p * analysis->N);
+  }
+  if (inv->blockwise) {
+    const PetscReal p = (PetscReal)samples * outputs, q = (PetscReal)inv->blocks.count * analysis->N, members = (analysis->N + analysis->size - 1) / analysis->size;
+
+    analysis->needs.work = 8.0 * (q * q + 3.0 * q * analysis->N + members * (analysis->n + p * (inv->blocks.count + 1)));
   }
   if (inv->perturbed) {
     char what[64];
@@ -275,23 +301,39 @@ static PetscErrorCode AddPrior(KalAnalysis analysis, const KalTold *told, KalInn
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What the predictions say, as far as a step and the weights need it. */
+static PetscErrorCode Products(KalAnalysis analysis, const KalTold *told, KalInnovation *in)
+{
+  KalInversion *inv   = (KalInversion *)analysis->data;
+  PetscInt      wants = inv->wants | (inv->perturbed ? KAL_WANT_PERTURBED : 0);
+  PetscBool     affine;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetLoss(told->observations, NULL, NULL, &affine));
+  if (inv->rule == KAL_STEP_ADAPTIVE || (inv->rule == KAL_STEP_MISFIT && !affine)) wants |= KAL_WANT_MEMBERS; /* affine misfits follow from r and A */
+  if (inv->blockwise) PetscCall(KalBlocksProducts(analysis, &inv->blocks, told, inv->perturbed, in));
+  else PetscCall(KalInnovationCreate(analysis, told, -1, 0.0, wants, in));
+  if (inv->tikhonov) PetscCall(AddPrior(analysis, told, in));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
 {
   KalInversion *inv = (KalInversion *)analysis->data;
   KalInnovation in;
   PetscReal     step;
-  PetscInt      wants = inv->wants | (inv->perturbed ? KAL_WANT_PERTURBED : 0);
-  PetscBool     affine, done;
+  PetscBool     done, more = PETSC_FALSE;
 
   PetscFunctionBeginUser;
   PetscCall(CheckLoss(analysis, told->observations));
-  PetscCall(KalObservationsGetLoss(told->observations, NULL, NULL, &affine));
-  if (inv->rule == KAL_STEP_ADAPTIVE || (inv->rule == KAL_STEP_MISFIT && !affine)) wants |= KAL_WANT_MEMBERS; /* affine misfits follow from r and A */
-  PetscCall(KalInnovationCreate(analysis, told, -1, 0.0, wants, &in));
-  if (inv->tikhonov) PetscCall(AddPrior(analysis, told, &in));
+  *verdict = KAL_VERDICT_AGAIN;
+  if (inv->blockwise) PetscCall(KalBlocksKeep(analysis, &inv->blocks, told, &more));
+  if (more) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(Products(analysis, told, &in));
   PetscCall(KalInversionStep(analysis, &in, &step));
-  PetscCall(PetscArraycpy(inv->status, told->status, in.N));
-  if (inv->correction.type != KAL_CORRECT_NONE) PetscCall(KalCorrectionPrepare(analysis, told, &in, inv->status, 1.0 / step, inv->perturbed ? 1.0 / PetscSqrtReal(step) : 0.0, &inv->correction));
+  PetscCall(PetscArraycpy(inv->status, in.status, in.N));
+  if (inv->blockwise) PetscCall(KalBlocksWeights(analysis, &inv->blocks, &in, 1.0 / step, inv->perturbed ? 1.0 / PetscSqrtReal(step) : 0.0, inv->inflation));
+  else if (inv->correction.type != KAL_CORRECT_NONE) PetscCall(KalCorrectionPrepare(analysis, told, &in, inv->status, 1.0 / step, inv->perturbed ? 1.0 / PetscSqrtReal(step) : 0.0, &inv->correction));
   else {
     PetscCall(inv->weights(analysis, told, &in, step, inv->T));
     PetscCall(KalTransformInflate(in.N, inv->inflation, told->status, in.active, inv->T));
@@ -369,7 +411,8 @@ static PetscErrorCode Rows(KalAnalysis analysis, const KalRows *rows)
   if (inv->correction.type != KAL_CORRECT_NONE) {
     PetscCall(KalCorrectionRows(analysis, &inv->correction, rows));
     PetscCall(KalTransformRecoverRows(analysis, inv->cycle, analysis->N, inv->status, inv->active, rows->count, rows->x[0], rows->ld[0]));
-  } else PetscCall(KalTransformRows(analysis, rows->count, inv->status, analysis->copies ? inv->work : rows->x[0], analysis->copies ? rows->count : rows->ld[0], rows->x[0], rows->ld[0]));
+  } else if (inv->blockwise) PetscCall(KalBlocksRows(analysis, &inv->blocks, rows));
+  else PetscCall(KalTransformRows(analysis, rows->count, inv->status, analysis->copies ? inv->work : rows->x[0], analysis->copies ? rows->count : rows->ld[0], rows->x[0], rows->ld[0]));
   if (inv->additive > 0.0) PetscCall(Inflate(analysis, rows));
   for (j = 0; analysis->copies && j < analysis->N; j++) { /* a redrawn member has no past */
     if (inv->status[j] != KAL_MEMBER_OK) PetscCall(PetscArraycpy(rows->x[1] + (size_t)j * rows->ld[1], rows->x[0] + (size_t)j * rows->ld[0], rows->count));
@@ -415,6 +458,7 @@ static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
   if (inv->total > 0.0) PetscCall(PetscViewerASCIIPrintf(viewer, " to a total of %g", (double)inv->total));
   if (inv->tikhonov) PetscCall(PetscViewerASCIIPrintf(viewer, ", the prior mean a datum"));
   if (inv->correction.type != KAL_CORRECT_NONE) PetscCall(PetscViewerASCIIPrintf(viewer, ", correlations corrected by %s", KalCorrects[inv->correction.type]));
+  if (inv->blockwise) PetscCall(PetscViewerASCIIPrintf(viewer, ", %" PetscInt_FMT " layers perturbed one at a time", inv->blocks.count));
   if (inv->diffused) PetscCall(PetscViewerASCIIPrintf(viewer, ", stochastic dynamics"));
   PetscCall(PetscViewerASCIIPrintf(viewer, ", momentum %s, inflation %g", Momentums[inv->momentum], (double)inv->inflation));
   if (inv->additive > 0.0) PetscCall(PetscViewerASCIIPrintf(viewer, " and additive %g", (double)inv->additive));
@@ -431,6 +475,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
   PetscCall(KalEnsembleDestroy(&inv->points));
   PetscCall(KalPriorDestroy(&inv->prior));
   PetscCall(KalCorrectionDestroy(&inv->correction));
+  PetscCall(KalBlocksDestroy(&inv->blocks));
   PetscCall(PetscFree2(inv->status, inv->T));
   PetscCall(PetscFree2(inv->work, inv->noise));
   PetscCall(PetscFree(analysis->data));

@@ -2,6 +2,7 @@
 #ifndef KALMIA_INVERSION_H
 #define KALMIA_INVERSION_H
 
+#include "blocks.h"
 #include "correction.h"
 #include "prior.h"
 
@@ -40,6 +41,8 @@ typedef struct {
   PetscBool      diffused;   /* members are spread before each cycle by what the analysis takes from them */
   KalPrior       prior;      /* where tikhonov */
   KalCorrection  correction; /* of sampling errors */
+  PetscBool      blockwise;  /* layers are perturbed one at a time */
+  KalBlocks      blocks;     /* where blockwise */
   /* state: survives a restart */
   PetscReal state[3]; /* sum of the steps, Nesterov's theta, factor of the next extrapolation */
   /* of the cycle in hand */

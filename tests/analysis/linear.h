@@ -22,6 +22,8 @@ typedef struct {
   double        noise;
   double        spread; /* of the first members about the first mean, times the prior's */
   PetscInt      nfail, fail[256];
+
+  const KalLayers *layers; /* or NULL: none */
 } Problem;
 
 typedef struct {
@@ -180,6 +182,7 @@ static inline PetscErrorCode TwinCreate(MPI_Comm comm, const Problem *problem, c
   PetscCall(KalAnalysisSetEpoch(twin->analysis, batches));
   PetscCall(KalAnalysisSetFromOptions(twin->analysis));
   PetscCall(KalAnalysisSetPrior(twin->analysis, twin->prior));
+  if (problem->layers) PetscCall(KalAnalysisSetLayers(twin->analysis, problem->layers));
   PetscCall(KalAnalysisSetUp(twin->analysis));
   PetscCall(KalAnalysisGetNeeds(twin->analysis, &twin->needs));
   PetscCall(TwinEnsemble(twin));
@@ -258,6 +261,7 @@ static inline PetscErrorCode TwinCycle(Twin *twin)
 
     PetscCall(KalAnalysisAsk(twin->analysis, &ask));
     PetscCall(TwinEvaluate(twin, ask.points, &told.predictions, status));
+    for (PetscInt j = ask.active; ask.active && j < twin->N; j++) status[j] = KAL_MEMBER_IDLE;
     told.status = status;
     PetscCall(KalAnalysisTell(twin->analysis, &told, &twin->verdict));
     PetscCall(KalEnsembleDestroy(&told.predictions));
