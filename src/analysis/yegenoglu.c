@@ -6,12 +6,27 @@
 typedef struct {
   PetscInt  repetitions;
   PetscBool refresh;
-  PetscReal time; /* survives a restart */
+  PetscInt  step, least, first; /* of the ensemble's size; step 0: it is fixed */
+  PetscReal above;              /* accuracy from which on the size follows it */
+  /* state: survives a restart */
+  PetscReal time;
+  PetscReal state[2]; /* members that take part, the first ones; accuracy of the last score, -1: none */
   /* of the cycle in hand */
-  PetscInt   cycle, repetition;
+  PetscInt   cycle, repetition, presented, active; /* presented: number of the presentation, over all cycles */
   KalStatus *status;
   PetscReal *T;
+  PetscInt   before; /* members that took part before a change */
 } KalSequential;
+
+enum {
+  KAL_STATE_SIZE     = 0,
+  KAL_STATE_ACCURACY = 1,
+};
+
+static PetscInt Size(const KalSequential *seq)
+{
+  return (PetscInt)seq->state[KAL_STATE_SIZE];
+}
 
 static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscOptionsObject)
 {
@@ -20,6 +35,26 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
   PetscFunctionBeginUser;
   PetscCall(PetscOptionsInt("-yegenoglu_repetitions", "How many times a mini-batch is presented", NULL, seq->repetitions, &seq->repetitions, NULL));
   PetscCall(PetscOptionsBool("-yegenoglu_refresh", "Predictions of a sample are those after the updates by the samples before it, to first order", NULL, seq->refresh, &seq->refresh, NULL));
+  PetscCall(PetscOptionsInt("-yegenoglu_size_step", "Members that the ensemble grows or shrinks by where the accuracy rises or falls (0: its size is fixed)", NULL, seq->step, &seq->step, NULL));
+  PetscCall(PetscOptionsInt("-yegenoglu_size_least", "Members that it keeps at least", NULL, seq->least, &seq->least, NULL));
+  PetscCall(PetscOptionsInt("-yegenoglu_size_first", "Members that it begins with (0: all)", NULL, seq->first, &seq->first, NULL));
+  PetscCall(PetscOptionsReal("-yegenoglu_size_accuracy", "Accuracy above which the size follows it", NULL, seq->above, &seq->above, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckSizes(KalAnalysis analysis, KalSequential *seq)
+{
+  const PetscInt N = analysis->N;
+
+  PetscFunctionBeginUser;
+  PetscCheck(seq->step >= 0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_size_step %" PetscInt_FMT ": must not be negative", seq->step);
+  PetscCheck(seq->step || (seq->first == 0 && seq->least == 2), analysis->comm, PETSC_ERR_ARG_INCOMP, "-yegenoglu_size_first and -yegenoglu_size_least are of an ensemble whose size changes: give -yegenoglu_size_step, or leave them out");
+  PetscCheck(seq->least >= 2 && seq->least <= N, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_size_least %" PetscInt_FMT ": must be from 2 to -ensemble_size %" PetscInt_FMT ", which is the most", seq->least, N);
+  PetscCheck(seq->first == 0 || (seq->first >= seq->least && seq->first <= N), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_size_first %" PetscInt_FMT ": must be from -yegenoglu_size_least %" PetscInt_FMT " to -ensemble_size %" PetscInt_FMT, seq->first, seq->least, N);
+  PetscCheck(seq->above >= 0.0 && seq->above < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_size_accuracy %g: must be at least 0 and less than 1", (double)seq->above);
+  seq->state[KAL_STATE_SIZE]     = seq->first ? seq->first : N;
+  seq->state[KAL_STATE_ACCURACY] = -1.0;
+  analysis->needs.scored         = (PetscBool)(seq->step > 0);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -31,6 +66,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscFunctionBeginUser;
   PetscCheck(seq->repetitions >= 1 && seq->repetitions <= 10000, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_repetitions %" PetscInt_FMT ": must be from 1 to 10000", seq->repetitions);
   PetscCheck(N <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_size %" PetscInt_FMT " is too large: yegenoglu makes N x N weights, for at most %d members", N, KAL_MOST_SYSTEM);
+  PetscCall(CheckSizes(analysis, seq));
   analysis->space          = KAL_SPACE_ENSEMBLE;
   analysis->needs.least    = 2;
   analysis->needs.points   = N;
@@ -42,7 +78,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
 static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 {
   KalLossType loss;
-  PetscBool   timed;
+  PetscBool   timed, labels;
   PetscInt    samples, outputs;
 
   PetscFunctionBeginUser;
@@ -50,6 +86,10 @@ static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
   PetscCheck(!timed, analysis->comm, PETSC_ERR_ARG_INCOMP, "yegenoglu goes over the samples of a data set; for observations in time use -analysis_type ensrf, which takes them one after the other too");
   PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
   PetscCheck(loss == KAL_LOSS_SQUARED, analysis->comm, PETSC_ERR_ARG_INCOMP, "yegenoglu fits outputs to targets, those of classes one-hot, by least squares: use -observations_loss squared");
+  if (analysis->needs.scored) {
+    PetscCall(KalObservationsGetTargets(observations, KAL_SET_TRAIN, NULL, &labels));
+    PetscCheck(labels, analysis->comm, PETSC_ERR_ARG_INCOMP, "-yegenoglu_size_step: the size follows the accuracy, and these data have no class labels; leave it out");
+  }
   PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
   PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
   PetscCheck((PetscReal)samples * PetscMax(1, outputs) * analysis->N <= (PetscReal)KAL_SEQUENTIAL_MOST, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "yegenoglu holds the predictions of all members on each rank, and those of %" PetscInt_FMT " members for %" PetscInt_FMT " samples are more than %d numbers; choose a smaller -observations_batch", analysis->N, samples, KAL_SEQUENTIAL_MOST);
@@ -64,6 +104,13 @@ static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
   PetscCheck(cycle < PETSC_MAX_INT / seq->repetitions, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "Cycle %" PetscInt_FMT ": with %" PetscInt_FMT " repetitions yegenoglu can count no more than %" PetscInt_FMT, cycle + 1, seq->repetitions, PETSC_MAX_INT / seq->repetitions);
   seq->cycle      = cycle;
   seq->repetition = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
+{
+  PetscFunctionBeginUser;
+  ask->active = Size((const KalSequential *)analysis->data);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -109,7 +156,7 @@ static PetscErrorCode Take(KalAnalysis analysis, const KalInnovation *in, PetscI
 static PetscErrorCode Transform(KalAnalysis analysis, const KalTold *told, const KalInnovation *in)
 {
   KalSequential *seq = (KalSequential *)analysis->data;
-  const PetscInt N = in->N, c = told->batch->outputs;
+  const PetscInt N = Size(seq), c = told->batch->outputs; /* the others are behind these */
   KalSample      s = {.c = c, .N = N, .p = in->p, .active = in->active, .scale = in->scale};
 
   PetscFunctionBeginUser;
@@ -117,11 +164,28 @@ static PetscErrorCode Transform(KalAnalysis analysis, const KalTold *told, const
   PetscCall(PetscArrayzero(seq->T, (size_t)N * N));
   for (PetscInt j = 0; j < N; j++) seq->T[j + (size_t)j * N] = in->status[j] == KAL_MEMBER_OK ? 1.0 : 0.0;
   for (PetscInt q = 0; q < told->batch->samples; q++) PetscCall(Take(analysis, in, q * c, (PetscBool)(seq->refresh && q > 0), seq->T, &s));
-  PetscCall(KalTransformRecover(analysis, seq->cycle * seq->repetitions + seq->repetition, in->status, in->active, seq->T));
   for (PetscInt j = 0; !analysis->uniform && j < N; j++) PetscCallMPI(MPI_Bcast(seq->T + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
   PetscCall(KalTransformSet(analysis, N, in->status, seq->T));
   PetscCall(PetscArraycpy(seq->status, in->status, N));
+  seq->active = in->active;
   PetscCall(PetscFree7(s.a, s.r, s.M, s.B, s.x, s.V, s.moved));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Members that take no part go to the mean of the first `size`, so that it is the mean of all, too. */
+static PetscErrorCode Rest(const KalRows *rows, PetscInt size)
+{
+  PetscScalar *mean;
+
+  PetscFunctionBeginUser;
+  if (size == rows->members[0]) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscCalloc1(rows->count, &mean));
+  for (PetscInt j = 0; j < size; j++) {
+    for (PetscInt i = 0; i < rows->count; i++) mean[i] += rows->x[0][i + (size_t)j * (size_t)rows->ld[0]];
+  }
+  for (PetscInt i = 0; i < rows->count; i++) mean[i] /= size;
+  for (PetscInt j = size; j < rows->members[0]; j++) PetscCall(PetscArraycpy(rows->x[0] + (size_t)j * (size_t)rows->ld[0], mean, rows->count));
+  PetscCall(PetscFree(mean));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -131,6 +195,62 @@ static PetscErrorCode Rows(KalAnalysis analysis, const KalRows *rows)
 
   PetscFunctionBeginUser;
   PetscCall(KalTransformRows(analysis, rows->count, seq->status, rows->x[0], rows->ld[0], rows->x[0], rows->ld[0]));
+  PetscCall(KalTransformRecoverRows(analysis, seq->presented, Size(seq), seq->status, seq->active, rows->count, rows->x[0], rows->ld[0]));
+  PetscCall(Rest(rows, Size(seq)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Members that join: draws from the Gaussian of those before, mean + sum over these of (x_k - mean) z_k/sqrt(before - 1). */
+static PetscErrorCode VisitResize(void *ctx, const KalRows *rows)
+{
+  const KalAnalysis    analysis = (KalAnalysis)ctx;
+  const KalSequential *seq      = (const KalSequential *)analysis->data;
+  const size_t         ld       = (size_t)rows->ld[0];
+  KalKey               key      = {analysis->seed, KAL_DRAW_GROWTH, seq->cycle, 0};
+  PetscScalar         *mean;
+  PetscReal           *z;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc2(rows->count, &mean, seq->before, &z));
+  for (PetscInt k = 0; k < seq->before; k++) {
+    for (PetscInt i = 0; i < rows->count; i++) mean[i] += rows->x[0][i + (size_t)k * ld];
+  }
+  for (PetscInt i = 0; i < rows->count; i++) mean[i] /= seq->before;
+  for (PetscInt j = seq->before; j < Size(seq); j++) {
+    PetscScalar *x = rows->x[0] + (size_t)j * ld;
+
+    key.member = j;
+    PetscCall(KalDrawNormal(key, 0, seq->before, z));
+    PetscCall(PetscArraycpy(x, mean, rows->count));
+    for (PetscInt k = 0; k < seq->before; k++) {
+      const PetscReal weight = z[k] / PetscSqrtReal(seq->before - 1.0);
+
+      for (PetscInt i = 0; i < rows->count; i++) x[i] += weight * (rows->x[0][i + (size_t)k * ld] - mean[i]);
+    }
+  }
+  PetscCall(PetscFree2(mean, z));
+  PetscCall(Rest(rows, Size(seq)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The size follows the accuracy, from one score to the next, where that is good enough. */
+static PetscErrorCode Score(KalAnalysis analysis, PetscInt cycle, const KalScore *score)
+{
+  KalSequential  *seq  = (KalSequential *)analysis->data;
+  const PetscReal last = seq->state[KAL_STATE_ACCURACY];
+  PetscInt        to   = Size(seq);
+
+  PetscFunctionBeginUser;
+  seq->state[KAL_STATE_ACCURACY] = score->accuracy;
+  if (!seq->step || last < 0.0 || score->accuracy <= seq->above || score->accuracy == last) PetscFunctionReturn(PETSC_SUCCESS);
+  seq->before = to;
+  if (score->accuracy > last) to = PetscMin(analysis->N - seq->step, to) + seq->step;
+  else to = PetscMax(seq->least + seq->step, to) - seq->step;
+  if (to == seq->before) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscInfo(NULL, "yegenoglu: %" PetscInt_FMT " members take part after cycle %" PetscInt_FMT ", where the accuracy is %g\n", to, cycle, (double)score->accuracy));
+  seq->cycle                 = cycle;
+  seq->state[KAL_STATE_SIZE] = to;
+  PetscCall(KalEnsembleMapRows(1, &analysis->ensemble, VisitResize, analysis));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -153,7 +273,7 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   if (!seq->repetition) analysis->report.loss = in.loss / told->batch->samples;
   PetscCall(Transform(analysis, told, &in));
   PetscCall(KalInnovationDestroy(&in));
-  seq->repetition++;
+  seq->presented = seq->cycle * seq->repetitions + seq->repetition++;
   seq->time += 1.0;
   analysis->report.step = seq->repetitions;
   analysis->report.time = seq->time;
@@ -166,9 +286,12 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
 
 static PetscErrorCode Arrays(KalAnalysis analysis, PetscInt *count, KalArray arrays[])
 {
+  KalSequential *seq = (KalSequential *)analysis->data;
+
   PetscFunctionBeginUser;
-  arrays[0] = (KalArray){.name = "time", .meaning = "presentations of mini-batches", .count = 1, .data = &((KalSequential *)analysis->data)->time};
-  *count    = 1;
+  arrays[0] = (KalArray){.name = "time", .meaning = "presentations of mini-batches", .count = 1, .data = &seq->time};
+  arrays[1] = (KalArray){.name = "size", .meaning = "members that take part, the first ones; accuracy of the last score, -1: none", .count = 2, .data = seq->state};
+  *count    = seq->step ? 2 : 1;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -178,6 +301,7 @@ static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
 
   PetscFunctionBeginUser;
   PetscCall(PetscViewerASCIIPrintf(viewer, "  each batch %" PetscInt_FMT " times, predictions %s\n", seq->repetitions, seq->refresh ? "follow the updates within it" : "are those before it"));
+  if (seq->step) PetscCall(PetscViewerASCIIPrintf(viewer, "  %" PetscInt_FMT " members take part; %" PetscInt_FMT " more or fewer, from %" PetscInt_FMT " on, with the accuracy where it is above %g\n", Size(seq), seq->step, seq->least, (double)seq->above));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -203,16 +327,22 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
 
    Options Database Keys:
 +  -yegenoglu_repetitions <8> - presentations of a mini-batch, all in one cycle
--  -yegenoglu_refresh <false> - g_qj follows the updates by the samples before q, to first order, as in a serial filter
+.  -yegenoglu_refresh <false> - g_qj follows the updates by the samples before q, to first order, as in a serial filter
+.  -yegenoglu_size_step <0> - members that the ensemble grows by where the accuracy of the mean network rises from one score (-run_evaluate_every) to the next, and shrinks by where it falls; 0: none
+.  -yegenoglu_size_least <2>, -yegenoglu_size_first <0> - members it has at least, and begins with (0: all); -ensemble_size is the most
+-  -yegenoglu_size_accuracy <0.9> - accuracy above which the size follows it
 
    Notes:
    In the paper's form, the default, u changes from sample to sample and g does not: the same differences between members count again for each sample, as if it were the
    only one. That is no Kalman filter of the batch, and its spread says nothing of uncertainty, but as an optimiser it takes long steps. With
    -yegenoglu_refresh a presentation is, for a linear model, that of deterministic eki for the samples in turn.
 
-   Covariances have the divisor N - 1, the paper's N. Gamma is -observations_noise, 0.01 in the paper, with -observations_batch 64 and -ensemble_size 5000. The paper's ensemble that
-   grows and shrinks with the test accuracy is not provided: the size is fixed. All updates of a presentation are one N x N transform, made on every rank from the
+   Covariances have the divisor N - 1, the paper's N. Gamma is -observations_noise, 0.01 in the paper, with -observations_batch 64 and -ensemble_size 5000. The paper's ensemble
+   grows and shrinks by 1000 between 1000 and 9000. All updates of a presentation are one N x N transform, made on every rank from the
    predictions of all members, 4 N^2 c flops for a sample of c outputs.
+
+   An ensemble whose size changes holds -ensemble_size members, of which the first ones take part; the others lie at the mean of these, are not run, and have the status KAL_MEMBER_IDLE. Those
+   that join are draws from the Gaussian of those that are there, those that leave are the last. The ranks that hold the others wait while members are run, unless with -run_schedule dynamic.
 
 .seealso: KALANALYSISEKI, KALANALYSISENSRF
 M*/
@@ -223,13 +353,17 @@ PetscErrorCode KalAnalysisCreate_Yegenoglu(KalAnalysis analysis)
   PetscFunctionBeginUser;
   PetscCall(PetscNew(&seq));
   seq->repetitions             = 8;
+  seq->least                   = 2;
+  seq->above                   = 0.9;
   analysis->data               = seq;
   analysis->takes              = KAL_TAKES_SOLVER;
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;
   analysis->ops.check          = Check;
   analysis->ops.begin          = Begin;
+  analysis->ops.ask            = Ask;
   analysis->ops.tell           = Tell;
+  analysis->ops.score          = Score;
   analysis->ops.rows           = Rows;
   analysis->ops.arrays         = Arrays;
   analysis->ops.view           = View;

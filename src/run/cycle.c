@@ -10,13 +10,15 @@ typedef struct {
 
 static PetscErrorCode CheckSurvivors(KalRun run, PetscInt *failed)
 {
-  PetscInt j;
+  PetscInt j, active, needed;
 
   PetscFunctionBeginUser;
   *failed = 0;
-  for (j = 0; j < run->N; j++) *failed += run->status[j] != KAL_MEMBER_OK;
+  for (j = 0; j < run->N; j++) *failed += run->status[j] != KAL_MEMBER_OK && run->status[j] != KAL_MEMBER_IDLE;
   PetscCall(PetscArraycpy(run->laststatus, run->status, run->N));
-  PetscCheck(run->N - *failed >= run->survivors, run->comm, (PetscErrorCode)PETSC_ERR_CONV_FAILED, "Only %" PetscInt_FMT " of %" PetscInt_FMT " members survived cycle %" PetscInt_FMT "; at least %" PetscInt_FMT " are needed (-run_survivors). %s%s%s", run->N - *failed, run->N, run->cycle + 1, run->survivors, run->snapshotpath[0] ? "The last snapshot is whole: look at " : "No snapshot was asked for (-snapshot_path)", run->snapshotpath, run->snapshotpath[0] ? " and restart with a smaller step" : "");
+  active = KalRunActive(run);
+  needed = PetscMax(PetscMin(run->survivors, run->needs.least), (PetscInt)(((PetscInt64)run->survivors * active + run->N - 1) / run->N)); /* of fewer members as large a part */
+  PetscCheck(active - *failed >= needed, run->comm, (PetscErrorCode)PETSC_ERR_CONV_FAILED, "Only %" PetscInt_FMT " of %" PetscInt_FMT " members survived cycle %" PetscInt_FMT "; at least %" PetscInt_FMT " are needed (-run_survivors). %s%s%s", active - *failed, active, run->cycle + 1, needed, run->snapshotpath[0] ? "The last snapshot is whole: look at " : "No snapshot was asked for (-snapshot_path)", run->snapshotpath, run->snapshotpath[0] ? " and restart with a smaller step" : "");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -55,14 +57,35 @@ static PetscErrorCode Analyse(KalRun run, const KalBatch *batch, KalCycle *c)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Scores of a data set, where they are due, and the spread. */
+/* A method that is told scores may change how many members take part: a snapshot must have that. */
+static PetscErrorCode TellScore(KalRun run, const KalScore *score)
+{
+  KalAsk   ask;
+  PetscInt before = KalRunActive(run), active;
+
+  PetscFunctionBeginUser;
+  if (!run->needs.scored) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalAnalysisTellScore(run->analysis, run->cycle, score));
+  PetscCall(KalAnalysisAsk(run->analysis, &ask));
+  active = KalRunActivePoints(&ask, run->N);
+  for (PetscInt j = before; j < active; j++) run->laststatus[j] = KAL_MEMBER_OK;
+  for (PetscInt j = active; j < before; j++) run->laststatus[j] = KAL_MEMBER_IDLE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Scores of a data set, where they are due, and the spread. Members that take no part lie at the mean of the others. */
 static PetscErrorCode TrainingValues(KalRun run, const KalBatch *batch, PetscReal *values)
 {
-  KalScore score = {.accuracy = NAN, .nll = NAN, .ece = NAN, .rmse = NAN};
+  const PetscInt active = KalRunActive(run);
+  KalScore       score  = {.accuracy = NAN, .nll = NAN, .ece = NAN, .rmse = NAN};
 
   PetscFunctionBeginUser;
   PetscCall(KalEnsembleGetSpread(run->ensemble, &values[KAL_HISTORY_SPREAD]));
-  if (run->evaluateevery && run->cycle % run->evaluateevery == 0) PetscCall(KalRunScoreMean(run, &score));
+  if (active < run->N) values[KAL_HISTORY_SPREAD] *= PetscSqrtReal((run->N - 1.0) / PetscMax(1.0, active - 1.0));
+  if (run->evaluateevery && run->cycle % run->evaluateevery == 0) {
+    PetscCall(KalRunScoreMean(run, &score));
+    PetscCall(TellScore(run, &score));
+  }
   values[KAL_HISTORY_EPOCH]    = batch->epoch;
   values[KAL_HISTORY_ACCURACY] = score.accuracy;
   values[KAL_HISTORY_NLL]      = score.nll;

@@ -87,6 +87,25 @@ static PetscErrorCode GatherStatus(KalRun run, PetscInt points)
 }
 
 /*
+  KalRunActivePoints - How many of N points are run: the first ones
+*/
+PetscInt KalRunActivePoints(const KalAsk *ask, PetscInt N)
+{
+  return ask->active ? ask->active : N;
+}
+
+/*
+  KalRunActive - How many members take part: those that were not idle in the last cycle
+*/
+PetscInt KalRunActive(KalRun run)
+{
+  PetscInt active = run->N;
+
+  while (active > 0 && run->laststatus[active - 1] == KAL_MEMBER_IDLE) active--;
+  return active;
+}
+
+/*
   KalRunMostColumns - Columns that a model is given at once
 */
 PetscInt KalRunMostColumns(KalEnsemble points, PetscInt n)
@@ -107,7 +126,7 @@ static PetscErrorCode EvaluateOwn(KalRun run, const KalAsk *ask, const KalSpan *
   PetscFunctionBeginUser;
   PetscCall(KalEnsembleGetSizes(ask->points, &n, &N));
   first = KalRunFirstPoint(run, N, run->rank);
-  last  = KalRunFirstPoint(run, N, run->rank + 1);
+  last  = PetscMin(KalRunFirstPoint(run, N, run->rank + 1), KalRunActivePoints(ask, N));
   most  = KalRunMostColumns(ask->points, n);
   for (j = first; j < last; j += count) {
     count = PetscMin(most - j % most, last - j); /* ends where blocks of members end */
@@ -166,7 +185,7 @@ static PetscErrorCode EvaluateQueue(KalRun run, const KalAsk *ask, const KalSpan
   if (!run->queue) PetscCall(KalQueueCreate(run->comm, &run->queue));
   PetscCall(KalEnsembleRemoteBegin(ask->points));
   if (ask->observe) PetscCall(KalEnsembleRemoteBegin(predictions));
-  PetscCall(KalQueueBegin(run->queue, N, PetscMin(run->schedulemembers, KalRunMostColumns(ask->points, n))));
+  PetscCall(KalQueueBegin(run->queue, KalRunActivePoints(ask, N), PetscMin(run->schedulemembers, KalRunMostColumns(ask->points, n))));
   while (PETSC_TRUE) {
     PetscCall(KalQueueNext(run->queue, &first, &count));
     if (!count) break;
@@ -209,6 +228,7 @@ PetscErrorCode KalRunEvaluate(KalRun run, const KalAsk *ask, const KalBatch *bat
     if (!together) PetscCall(EvaluateOwn(run, ask, &span, batch, *predictions));
     PetscCall(GatherStatus(run, N));
   }
+  for (PetscInt j = KalRunActivePoints(ask, N); j < N; j++) run->status[j] = KAL_MEMBER_IDLE;
   if (run->timed) PetscCall(KalEnsembleChanged(ask->points));
   if (ask->observe) PetscCall(KalEnsembleChanged(*predictions));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -324,7 +344,7 @@ PetscErrorCode KalRunScoreEnsemble(KalRun run, KalScore *score)
 {
   KalBatch     batch;
   KalAveraging averaging = {.run = run, .batch = &batch};
-  const KalAsk ask       = {.points = run->ensemble, .from = -1, .to = 0, .observe = PETSC_TRUE};
+  const KalAsk ask       = {.points = run->ensemble, .from = -1, .to = 0, .active = KalRunActive(run), .observe = PETSC_TRUE};
   KalDataSet   set;
   KalEnsemble  predictions;
   PetscInt     samples, at, i;

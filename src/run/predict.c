@@ -180,7 +180,7 @@ static PetscErrorCode PredictEnsemble(KalPrediction *p)
 {
   KalRun         run   = p->run;
   const PetscInt count = p->batch.samples * run->outputs;
-  const KalAsk   ask   = {.points = run->ensemble, .from = -1, .to = 0, .observe = PETSC_TRUE};
+  const KalAsk   ask   = {.points = run->ensemble, .from = -1, .to = 0, .active = KalRunActive(run), .observe = PETSC_TRUE};
   KalEnsemble    predictions;
   PetscReal      sums[KAL_SCORE_SUMS];
   PetscInt       i, active = 0;

@@ -7,7 +7,7 @@
 
 static PetscErrorCode WriteEnsemble(KalRun run, KalSnapshot snapshot)
 {
-  KalDataset status    = {.name = "ensemble/status", .meaning = "0: in order, 1: failed in the last cycle and redrawn, 2: not finite and redrawn", .units = "1", .type = KAL_TYPE_BYTE, .ndims = 1, .size = {run->N}, .dimension = {"member"}, .data = run->laststatus};
+  KalDataset status    = {.name = "ensemble/status", .meaning = "0: in order, 1: failed in the last cycle and redrawn, 2: not finite and redrawn, 3: takes no part, lies at the mean of the others", .units = "1", .type = KAL_TYPE_BYTE, .ndims = 1, .size = {run->N}, .dimension = {"member"}, .data = run->laststatus};
   KalDataset mean      = {.name = "ensemble/mean", .meaning = "mean that members are drawn about", .units = "1", .type = KAL_TYPE_REAL, .ndims = 1, .size = {run->n}, .dimension = {"state"}, .data = run->mean};
   KalDataset spread    = {.name = "ensemble/spread", .meaning = "prior standard deviation of each entry", .units = "1", .type = KAL_TYPE_REAL, .ndims = 1, .size = {run->n}, .dimension = {"state"}, .data = run->prior};
   KalDataset generator = {.name = "ensemble/generator", .meaning = "factor of the spread, cycle of the draws' key, whether they are mirrored", .units = "1", .type = KAL_TYPE_REAL, .ndims = 1, .size = {3}, .dimension = {"generator_entry"}};

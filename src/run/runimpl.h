@@ -181,6 +181,8 @@ PETSC_INTERN PetscErrorCode KalRunJoin(KalRun, KalEnsemble);
 PETSC_INTERN PetscErrorCode KalRunAllTogether(KalRun, PetscBool *);
 PETSC_INTERN PetscErrorCode KalRunEvaluateTogether(KalRun, const KalAsk *, const KalSpan *, const KalBatch *, KalEnsemble predictions, PetscBool *done);
 PETSC_INTERN PetscInt       KalRunMostColumns(KalEnsemble points, PetscInt n);
+PETSC_INTERN PetscInt       KalRunActivePoints(const KalAsk *, PetscInt N);
+PETSC_INTERN PetscInt       KalRunActive(KalRun);
 PETSC_INTERN PetscErrorCode KalRunForecastColumns(KalRun, const KalSpan *, KalColumns *, KalStatus *);
 PETSC_INTERN PetscErrorCode KalRunObserveColumns(KalRun, PetscReal time, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
 PETSC_INTERN PetscErrorCode KalRunEvaluate(KalRun, const KalAsk *, const KalBatch *, KalEnsemble *predictions);

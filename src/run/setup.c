@@ -102,6 +102,7 @@ static PetscErrorCode SetUpAnalysis(KalRun run)
   PetscCheck(!run->needs.timed || run->timed, run->comm, PETSC_ERR_ARG_INCOMP, "The method works on observations in time, not on a data set: -observations_type twin or series");
   PetscCheck(!run->needs.untimed || run->span == 1, run->comm, PETSC_ERR_ARG_INCOMP, "-run_ranks_per_member %d: the method deals its work out to the ranks by itself; leave the option out", (int)run->span);
   PetscCheck(!run->needs.untimed || !run->timed, run->comm, PETSC_ERR_ARG_INCOMP, "The method works on a data set, not on observations in time: take a filter or a smoother");
+  PetscCheck(!run->needs.scored || run->evaluateevery, run->comm, PETSC_ERR_ARG_INCOMP, "The ensemble's size follows the scores of the mean network: say with -run_evaluate_every after how many cycles they are taken");
   PetscCheck(!run->needs.generated || !run->timed, run->comm, PETSC_ERR_ARG_INCOMP, "The method generates its members about a mean, and observations in time need members that are kept: take a filter");
   PetscCheck(run->needs.copies <= KAL_RUN_COPIES, run->comm, PETSC_ERR_SUP, "The method keeps %" PetscInt_FMT " copies of the ensemble; at most %d are provided for", run->needs.copies, KAL_RUN_COPIES);
   PetscCall(KalModelGetOps(run->model, &ops));

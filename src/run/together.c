@@ -161,10 +161,10 @@ PetscErrorCode KalRunEvaluateTogether(KalRun run, const KalAsk *ask, const KalSp
   if (!*done) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KalEnsembleGetSizes(ask->points, &n, &N));
   j    = KalRunFirstPoint(run, N, run->rank - run->place);
-  last = KalRunFirstPoint(run, N, run->rank - run->place + run->span);
+  last = PetscMin(KalRunFirstPoint(run, N, run->rank - run->place + run->span), KalRunActivePoints(ask, N));
   most = KalRunMostColumns(ask->points, n);
   PetscCall(PetscMalloc1(run->span + 1, &bounds));
-  if (all && run->place && ask->observe) PetscCall(PetscMalloc1((size_t)PetscMin(most, last - j) * (size_t)batch->samples * batch->outputs, &spare));
+  if (all && run->place && ask->observe) PetscCall(PetscMalloc1((size_t)PetscMax(0, PetscMin(most, last - j)) * (size_t)batch->samples * batch->outputs, &spare));
   PetscCall(KalEnsembleGroupMeet(ask->points));
   if (ask->observe) PetscCall(KalEnsembleGroupMeet(predictions)); /* the first rank is done with what it had there */
   for (; j < last; j += count) {

@@ -1,5 +1,5 @@
 /* ranks: 5 */
-/* yegenoglu against its formula, sample by sample with dense matrices, on 1, 2, 3 and 5 ranks; what a refreshed presentation is of a linear model. */
+/* yegenoglu against its formula, sample by sample with dense matrices, on 1, 2, 3 and 5 ranks; what a refreshed presentation is of a linear model; an ensemble that grows and shrinks. */
 #include "linear.h"
 
 #define MOST_N 16
@@ -101,6 +101,85 @@ static void PresentationsFollowTheFormulas(void **state)
   KalOnEachCount(FormulasOn, NULL);
 }
 
+/* A cycle of the first `size` members is that of an ensemble of so many; the others lie at the mean of these. */
+static PetscErrorCode SizedCycle(Twin *twin, PetscInt size, double *U)
+{
+  const PetscInt n = twin->n, N = twin->N;
+  double         S[MOST_N * MOST_J], mean[MOST_N];
+
+  PetscFunctionBeginUser;
+  memcpy(S, U, (size_t)(n * N) * sizeof *S);
+  PetscCall(TwinCycle(twin));
+  PetscCall(Present(&twin->problem, &twin->batch, n, size, PETSC_FALSE, S));
+  PetscCall(TwinState(twin, U));
+  DenseMean(n, size, S, mean);
+  KalNear(DenseDistance((size_t)(n * size), S, U), 0.0, 1e-9);
+  for (PetscInt j = size; j < N; j++) KalNear(DenseDistance((size_t)n, mean, U + j * n), 0.0, 1e-9);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What becomes of `before` members on a score after a cycle. */
+static PetscErrorCode SizedScore(Twin *twin, double accuracy, PetscInt before, PetscInt after, double *U)
+{
+  const PetscInt n = twin->n, N = twin->N;
+  const KalScore score = {.accuracy = accuracy};
+  double         S[MOST_N * MOST_J], mean[MOST_N], z[MOST_J];
+  KalAsk         ask;
+
+  PetscFunctionBeginUser;
+  memcpy(S, U, (size_t)(n * N) * sizeof *S);
+  PetscCall(KalAnalysisTellScore(twin->analysis, twin->cycle, &score));
+  PetscCall(KalAnalysisAsk(twin->analysis, &ask));
+  KalHolds(ask.active == after);
+  PetscCall(TwinState(twin, U));
+  DenseMean(n, before, S, mean);
+  for (PetscInt j = before; j < after; j++) {
+    PetscCall(KalDrawNormal((KalKey){SEED, KAL_DRAW_GROWTH, twin->cycle, j}, 0, before, z));
+    memcpy(S + j * n, mean, (size_t)n * sizeof *S);
+    for (PetscInt k = 0; k < before; k++) {
+      for (PetscInt i = 0; i < n; i++) S[i + j * n] += (S[i + k * n] - mean[i]) * z[k] / sqrt(before - 1.0);
+    }
+  }
+  DenseMean(n, after, S, mean);
+  for (PetscInt j = after; j < N; j++) memcpy(S + j * n, mean, (size_t)n * sizeof *S);
+  KalNear(DenseDistance((size_t)(n * N), S, U), 0.0, before == after ? 1e-12 : 1e-9);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SizesOn(MPI_Comm comm, void *ctx)
+{
+  Problem problem = {.type = "yegenoglu", .options = "-yegenoglu_repetitions 1 -yegenoglu_size_step 3 -yegenoglu_size_least 4 -yegenoglu_size_first 5 -observations_loss squared -observations_noise 0.4", .N = 10, .inputs = 4, .outputs = 3, .samples = 12, .labels = PETSC_TRUE, .noise = 0.4, .spread = 0.8};
+  Twin    twin;
+  double  U[MOST_N * MOST_J];
+
+  PetscFunctionBeginUser;
+  (void)ctx;
+  MakeData(&problem);
+  PetscCall(TwinCreate(comm, &problem, "-ensemble_block_rows 3", &twin));
+  PetscCall(TwinState(&twin, U));
+  PetscCall(SizedCycle(&twin, 5, U));
+  PetscCall(SizedScore(&twin, 0.95, 5, 5, U)); /* no score before it */
+  PetscCall(SizedScore(&twin, 0.97, 5, 8, U));
+  PetscCall(SizedCycle(&twin, 8, U));
+  PetscCall(SizedScore(&twin, 0.96, 8, 5, U));
+  PetscCall(SizedScore(&twin, 0.95, 5, 4, U)); /* the least */
+  PetscCall(SizedCycle(&twin, 4, U));
+  PetscCall(SizedScore(&twin, 0.96, 4, 7, U));
+  PetscCall(SizedScore(&twin, 0.5, 7, 7, U)); /* not good enough */
+  PetscCall(SizedScore(&twin, 0.91, 7, 10, U));
+  PetscCall(SizedScore(&twin, 0.92, 10, 10, U)); /* the most */
+  PetscCall(SizedCycle(&twin, 10, U));
+  PetscCall(KalSameBits(comm, U, (size_t)(twin.n * twin.N) * sizeof *U));
+  PetscCall(TwinDestroy(&twin));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void TheSizeFollowsTheAccuracy(void **state)
+{
+  (void)state;
+  KalOnEachCount(SizesOn, NULL);
+}
+
 static PetscErrorCode OneCycle(const Problem *problem)
 {
   Twin twin;
@@ -119,6 +198,12 @@ static void Refusals(void **state)
   (void)state;
   MakeData(&problem);
   KalRefused(OneCycle(&problem), "-yegenoglu_repetitions 0");
+  problem.options = "-yegenoglu_size_step 2";
+  KalRefused(OneCycle(&problem), "these data have no class labels");
+  problem.options = "-yegenoglu_size_step 2 -yegenoglu_size_least 6";
+  KalRefused(OneCycle(&problem), "-yegenoglu_size_least 6");
+  problem.options = "-yegenoglu_size_first 3";
+  KalRefused(OneCycle(&problem), "give -yegenoglu_size_step");
   problem.options = NULL;
   problem.labels  = PETSC_TRUE;
   MakeData(&problem);
@@ -128,6 +213,7 @@ static void Refusals(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(PresentationsFollowTheFormulas),
+    cmocka_unit_test(TheSizeFollowsTheAccuracy),
     cmocka_unit_test(Refusals),
 };
 
