@@ -20,6 +20,7 @@ static const struct {
     {KALANALYSISDEKF,        KalAnalysisCreate_DEKF       },
     {KALANALYSISKOALAV,      KalAnalysisCreate_KoalaV     },
     {KALANALYSISKOALAM,      KalAnalysisCreate_KoalaM     },
+    {KALANALYSISGF,          KalAnalysisCreate_GF         },
     {KALANALYSISGPF,         KalAnalysisCreate_GPF        },
     {KALANALYSISENKF,        KalAnalysisCreate_EnKF       },
     {KALANALYSISETKF,        KalAnalysisCreate_ETKF       },

@@ -175,6 +175,7 @@ PETSC_INTERN PetscErrorCode KalAnalysisCreate_DEKF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_KoalaV(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_KoalaM(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_GPF(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_GF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_EnKF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_ETKF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_ESTKF(KalAnalysis);

@@ -1,62 +1,55 @@
 /* The Gaussian particle flow: particles go to the best Gaussian approximation of the posterior. */
-#include "schedule.h"
+#include "gpf.h"
 
 /* Rows that are multiplied at once: they stay in the first-level cache. */
 #define KAL_GPF_ROWS 64
 
 static const char *const Derivatives[] = {"adjoint", "ensemble", "KalGpfDerivatives", "KAL_GPF_", NULL};
 
-typedef struct {
-  /* options */
-  PetscReal   step, stepfinal, spread;
-  KalSchedule schedule;
-  PetscBool   precondition, prior;
-  PetscBool   linearized; /* derivatives from the particles' own predictions */
-  /* state: survives a restart */
-  PetscReal time;
-  /* of the cycle in hand */
-  KalEnsemble derivatives;
-  PetscReal   samples, taken; /* of the data set; step length */
-  PetscReal  *sums;           /* X'X (N x N), and behind it X'phi for the mean phi */
-  KalGram     gram;
-  PetscBool   known; /* W, where derivatives are X W (N x N) */
-  PetscReal  *W;
-  PetscInt    room;      /* rows there is memory for */
-  PetscReal  *X, *phi;   /* rows x N: departures from the mean, derivatives of the potential */
-  PetscReal  *mean, *go; /* rows: of phi; what the mean goes along */
-} KalGpf;
+/* "-<prefix>_<name>", in a buffer that the next call overwrites */
+static const char *Option(const KalGpf *gpf, const char *name)
+{
+  static char text[64];
 
-static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscOptionsObject)
+  (void)PetscSNPrintf(text, sizeof text, "-%s_%s", gpf->prefix, name);
+  return text;
+}
+
+PetscErrorCode KalGpfSetFromOptions(KalAnalysis analysis, KalOptionItems PetscOptionsObject)
 {
   KalGpf   *gpf      = (KalGpf *)analysis->data;
   PetscEnum schedule = (PetscEnum)gpf->schedule, derivatives = (PetscEnum)gpf->linearized;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscOptionsReal("-gpf_step", "Step length of the mean", NULL, gpf->step, &gpf->step, NULL));
-  PetscCall(PetscOptionsReal("-gpf_step_spread", "Step length of the departures from it, times that of the mean", NULL, gpf->spread, &gpf->spread, NULL));
-  PetscCall(PetscOptionsEnum("-gpf_step_schedule", "How the step falls to its final value", NULL, KalSchedules, schedule, &schedule, NULL));
-  PetscCall(PetscOptionsReal("-gpf_step_final", "Final step of a schedule", NULL, gpf->stepfinal, &gpf->stepfinal, NULL));
-  PetscCall(PetscOptionsBool("-gpf_precondition", "The mean goes along the particles' covariance times the derivative", NULL, gpf->precondition, &gpf->precondition, NULL));
-  PetscCall(PetscOptionsBool("-gpf_prior", "The posterior has a prior, that of the model about 0", NULL, gpf->prior, &gpf->prior, NULL));
-  PetscCall(PetscOptionsEnum("-gpf_derivatives", "Where derivatives come from: the model's adjoint, or the particles' own predictions", NULL, Derivatives, derivatives, &derivatives, NULL));
+  PetscCall(PetscOptionsReal(Option(gpf, "step"), "Step length of the mean", NULL, gpf->step, &gpf->step, NULL));
+  PetscCall(PetscOptionsReal(Option(gpf, "step_spread"), "Step length of the departures from it, times that of the mean", NULL, gpf->spread, &gpf->spread, NULL));
+  PetscCall(PetscOptionsEnum(Option(gpf, "step_schedule"), "How the step falls to its final value", NULL, KalSchedules, schedule, &schedule, NULL));
+  PetscCall(PetscOptionsReal(Option(gpf, "step_final"), "Final step of a schedule", NULL, gpf->stepfinal, &gpf->stepfinal, NULL));
+  PetscCall(PetscOptionsBool(Option(gpf, "precondition"), "The mean goes along the particles' covariance times the derivative", NULL, gpf->precondition, &gpf->precondition, NULL));
+  PetscCall(PetscOptionsBool(Option(gpf, "prior"), "The posterior has a prior, that of the model about 0", NULL, gpf->prior, &gpf->prior, NULL));
+  PetscCall(PetscOptionsEnum(Option(gpf, "derivatives"), "Where derivatives come from: the model's adjoint, or the particles' own predictions", NULL, Derivatives, derivatives, &derivatives, NULL));
   gpf->schedule   = (KalSchedule)schedule;
   gpf->linearized = (PetscBool)derivatives;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SetUp(KalAnalysis analysis)
+PetscErrorCode KalGpfSetUp(KalAnalysis analysis)
 {
   KalGpf        *gpf = (KalGpf *)analysis->data;
   const PetscInt N   = analysis->N;
+  char           step[16], schedule[32];
 
   PetscFunctionBeginUser;
-  PetscCheck(gpf->step > 0.0 && !PetscIsInfOrNanReal(gpf->step), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-gpf_step %g: must be positive and finite", (double)gpf->step);
-  PetscCheck(gpf->spread >= 0.0 && !PetscIsInfOrNanReal(gpf->spread), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-gpf_step_spread %g: must not be negative", (double)gpf->spread);
-  PetscCall(KalScheduleCheck(analysis, "gpf_step", gpf->schedule, gpf->stepfinal));
-  PetscCall(KalScheduleNone(analysis, (PetscBool)(gpf->schedule != KAL_SCHEDULE_CONSTANT), "gpf_step_schedule"));
-  PetscCheck(N <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_size %" PetscInt_FMT ": gpf takes at most %d particles", N, KAL_MOST_SYSTEM);
+  PetscCall(PetscSNPrintf(step, sizeof step, "%s_step", gpf->prefix));
+  PetscCall(PetscSNPrintf(schedule, sizeof schedule, "%s_step_schedule", gpf->prefix));
+  PetscCheck(gpf->step > 0.0 && !PetscIsInfOrNanReal(gpf->step), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must be positive and finite", Option(gpf, "step"), (double)gpf->step);
+  PetscCheck(gpf->spread >= 0.0 && !PetscIsInfOrNanReal(gpf->spread), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %g: must not be negative", Option(gpf, "step_spread"), (double)gpf->spread);
+  PetscCall(KalScheduleCheck(analysis, step, gpf->schedule, gpf->stepfinal));
+  PetscCall(KalScheduleNone(analysis, (PetscBool)(gpf->schedule != KAL_SCHEDULE_CONSTANT), schedule));
+  PetscCheck(N <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_size %" PetscInt_FMT ": %s takes at most %d particles", N, gpf->prefix, KAL_MOST_SYSTEM);
   PetscCall(KalGramCreate(N, &gpf->gram));
   PetscCall(PetscMalloc1((size_t)N * ((size_t)N + 1), &gpf->sums));
+  gpf->K                  = gpf->sums; /* of gf, which has other points, its own */
   analysis->needs.least   = 2;
   analysis->needs.adjoint = (PetscBool)!gpf->linearized;
   analysis->needs.untimed = PETSC_TRUE;
@@ -69,8 +62,11 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
 
 static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
 {
+  const KalGpf *gpf = (const KalGpf *)analysis->data;
+
   PetscFunctionBeginUser;
-  if (((const KalGpf *)analysis->data)->linearized) PetscFunctionReturn(PETSC_SUCCESS);
+  if (gpf->points) ask->points = gpf->points;
+  if (gpf->linearized) PetscFunctionReturn(PETSC_SUCCESS);
   ask->observe     = PETSC_FALSE;
   ask->derivatives = KAL_DERIVATIVES_LOSS;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -82,8 +78,8 @@ static PetscErrorCode Reserve(KalAnalysis analysis, KalGpf *gpf, PetscInt rows)
 
   PetscFunctionBeginUser;
   if (rows <= gpf->room) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscFree4(gpf->X, gpf->phi, gpf->mean, gpf->go));
-  PetscCall(PetscMalloc4(size, &gpf->X, size, &gpf->phi, rows, &gpf->mean, rows, &gpf->go));
+  PetscCall(PetscFree5(gpf->X, gpf->P, gpf->phi, gpf->mean, gpf->go));
+  PetscCall(PetscMalloc5(size, &gpf->X, gpf->points ? size : 1, &gpf->P, size, &gpf->phi, rows, &gpf->mean, rows, &gpf->go));
   gpf->room = rows;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -107,35 +103,39 @@ KAL_WITHIN void Add(PetscInt n, PetscReal a, const PetscReal *restrict x, PetscR
   for (PetscInt i = 0; i < n; i++) y[i] += a * x[i];
 }
 
-/* phi of a block without that of the prior: of the adjoint, or X W once W is known. */
+/* phi of a block without that of the prior: of the adjoint, or P W once W is known. */
 static void Likelihood(const KalGpf *gpf, PetscInt N, const KalRows *block)
 {
-  const PetscInt rows = block->count;
+  const PetscInt   rows = block->count, last = block->ensembles - 1;
+  const PetscReal *P = gpf->points ? gpf->P : gpf->X;
 
   for (PetscInt j = 0; j < N; j++) {
     PetscReal *phi = gpf->phi + (size_t)j * (size_t)rows;
 
-    for (PetscInt i = 0; i < rows; i++) phi[i] = gpf->linearized ? 0.0 : gpf->samples * block->x[1][i + (size_t)j * (size_t)block->ld[1]];
-    for (PetscInt k = 0; gpf->known && k < N; k++) Add(rows, gpf->W[(size_t)j * N + k], gpf->X + (size_t)k * (size_t)rows, phi);
+    for (PetscInt i = 0; i < rows; i++) phi[i] = gpf->linearized ? 0.0 : gpf->samples * block->x[last][i + (size_t)j * (size_t)block->ld[last]];
+    for (PetscInt k = 0; gpf->known && k < N; k++) Add(rows, gpf->W[(size_t)j * N + k], P + (size_t)k * (size_t)rows, phi);
   }
 }
 
-/* X, phi and the mean of phi of a block: rows->x[0] are particles, rows->x[1] derivatives of the mean loss by the adjoint. */
+/* X, P, phi and the mean of phi of a block: particles, the points where these are others, and derivatives of the mean loss where they come from the adjoint. */
 static PetscErrorCode Take(KalAnalysis analysis, const KalRows *block)
 {
   KalGpf        *gpf  = (KalGpf *)analysis->data;
-  const PetscInt rows = block->count, N = analysis->N;
+  const PetscInt rows = block->count, N = analysis->N, at = gpf->points ? 1 : 0;
 
   PetscFunctionBeginUser;
   PetscCall(Reserve(analysis, gpf, rows));
   for (PetscInt j = 0; j < N; j++) PetscCall(PetscArraycpy(gpf->X + (size_t)j * (size_t)rows, block->x[0] + (size_t)j * (size_t)block->ld[0], rows));
   Center(rows, N, gpf->X, gpf->go, PETSC_TRUE);
+  for (PetscInt j = 0; gpf->points && j < N; j++) {
+    for (PetscInt i = 0; i < rows; i++) gpf->P[i + (size_t)j * (size_t)rows] = block->x[1][i + (size_t)j * (size_t)block->ld[1]] - gpf->go[i];
+  }
   Likelihood(gpf, N, block);
   for (PetscInt j = 0; gpf->prior && j < N; j++) {
     for (PetscInt i = 0; i < rows; i++) {
       const PetscReal sd = analysis->prior[block->first + i];
 
-      if (sd > 0.0) gpf->phi[i + (size_t)j * (size_t)rows] += block->x[0][i + (size_t)j * (size_t)block->ld[0]] / (sd * sd);
+      if (sd > 0.0) gpf->phi[i + (size_t)j * (size_t)rows] += block->x[at][i + (size_t)j * (size_t)block->ld[at]] / (sd * sd);
     }
   }
   Center(rows, N, gpf->phi, gpf->mean, PETSC_FALSE);
@@ -162,17 +162,43 @@ static PetscErrorCode VisitSums(void *ctx, const KalRows *rows, PetscReal *sums)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The particles, and their derivatives where these come from the adjoint. */
-static PetscInt Ensembles(KalAnalysis analysis, KalEnsemble all[2])
+/* The particles, the points, and their derivatives where these come from the adjoint. */
+static PetscInt Ensembles(KalAnalysis analysis, KalEnsemble all[3])
 {
   const KalGpf *gpf = (const KalGpf *)analysis->data;
+  PetscInt      k   = 0;
 
-  all[0] = analysis->ensemble;
-  all[1] = gpf->derivatives;
-  return gpf->linearized ? 1 : 2;
+  all[k++] = analysis->ensemble;
+  if (gpf->points) all[k++] = gpf->points;
+  if (!gpf->linearized) all[k++] = gpf->derivatives;
+  return k;
 }
 
-/* W = -samples/batch sqrt(N - 1) (X'X)^+ D, with D = A'R of the whitened anomalies A and residuals R of the particles. */
+/* K = P'X and, in W for the time being, P'P of the points less their mean: of X'X, which both are where the points are the particles. */
+static PetscErrorCode Cross(KalGpf *gpf, PetscInt N)
+{
+  PetscFunctionBeginUser;
+  if (!gpf->points) {
+    if (gpf->linearized) PetscCall(PetscArraycpy(gpf->W, gpf->sums, (size_t)N * N));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(KalMultiply("TN", N, N, N, 1.0 / PetscSqrtReal(N), gpf->Z, gpf->sums, 0.0, gpf->K));
+  if (!gpf->linearized) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KalMultiply("NN", N, N, N, 1.0 / PetscSqrtReal(N), gpf->K, gpf->Z, 0.0, gpf->W));
+  for (int pass = 0; pass < 2; pass++) { /* rows, then columns, less their means */
+    const size_t along = pass ? 1 : (size_t)N, across = pass ? (size_t)N : 1;
+
+    for (PetscInt j = 0; j < N; j++) {
+      PetscReal mean = 0.0;
+
+      for (PetscInt i = 0; i < N; i++) mean += gpf->W[j * across + i * along] / N;
+      for (PetscInt i = 0; i < N; i++) gpf->W[j * across + i * along] -= mean;
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* W = -samples/batch sqrt(N - 1) (P'P)^+ D, with D = A'R of the whitened anomalies A and residuals R of the points, P less their mean; so are the columns of W. */
 static PetscErrorCode Linearize(KalAnalysis analysis, const KalTold *told)
 {
   KalGpf         *gpf    = (KalGpf *)analysis->data;
@@ -185,7 +211,7 @@ static PetscErrorCode Linearize(KalAnalysis analysis, const KalTold *told)
   PetscCall(KalInnovationCreate(analysis, told, -1, 0.0, KAL_WANT_MEMBERS, &in));
   analysis->report.loss = in.loss / told->batch->samples;
   PetscCall(PetscMalloc3(N, &value, (size_t)N * N, &V, N, &c));
-  PetscCall(KalEigen(analysis, N, gpf->sums, value, V));
+  PetscCall(KalEigen(analysis, N, gpf->W, value, V));
   PetscCall(PetscArrayzero(gpf->W, (size_t)N * N));
   for (PetscInt i = 0; i < N; i++) {
     for (PetscInt k = 0; k < N; k++) {
@@ -209,9 +235,9 @@ static PetscErrorCode CheckParticles(KalAnalysis analysis, const KalTold *told)
   for (PetscInt j = 0; j < analysis->N; j++) {
     const PetscBool fine = gpf->linearized ? (PetscBool)(told->status[j] == KAL_MEMBER_OK) : (PetscBool)!PetscIsInfOrNanReal(told->losses[2 * j]);
 
-    PetscCheck(fine, analysis->comm, PETSC_ERR_FP, "The loss of particle %" PetscInt_FMT " is not finite in cycle %" PetscInt_FMT ": take a smaller -gpf_step than %g", j, told->cycle + 1, (double)gpf->step);
+    PetscCheck(fine, analysis->comm, PETSC_ERR_FP, "The loss of particle %" PetscInt_FMT " is not finite in cycle %" PetscInt_FMT ": take a smaller %s than %g", j, told->cycle + 1, Option(gpf, "step"), (double)gpf->step);
   }
-  PetscCheck(!gpf->prior || analysis->prior, analysis->comm, PETSC_ERR_ORDER, "gpf needs the prior's spread: call KalAnalysisSetPrior()");
+  PetscCheck(!gpf->prior || analysis->prior, analysis->comm, PETSC_ERR_ORDER, "%s needs the prior's spread: call KalAnalysisSetPrior()", gpf->prefix);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -219,7 +245,7 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
 {
   KalGpf        *gpf = (KalGpf *)analysis->data;
   const PetscInt N   = analysis->N;
-  KalEnsemble    all[2];
+  KalEnsemble    all[3];
   PetscInt       samples, k;
 
   PetscFunctionBeginUser;
@@ -234,6 +260,7 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   for (PetscInt j = 0; !gpf->linearized && j < N; j++) analysis->report.loss += told->losses[2 * j] / N;
   k = Ensembles(analysis, all);
   PetscCall(KalEnsembleSumRows(k, all, VisitSums, analysis, N * (N + 1), gpf->sums));
+  PetscCall(Cross(gpf, N));
   if (gpf->linearized) {
     PetscCall(Linearize(analysis, told));
     gpf->known = PETSC_TRUE;
@@ -245,14 +272,14 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Some rows of the particles: x_k goes by -step (go + spread (sum_j phi_j G_jk/N - X_k)). */
-KAL_WIDER static void Move(PetscInt rows, PetscInt N, PetscInt ld, PetscReal step, PetscReal spread, const PetscReal *G, const PetscReal *phi, const PetscReal *X, const PetscReal *go, PetscScalar *x, PetscInt ldx)
+/* Some rows of the particles: x_k goes by -step (go + spread (sum_j phi_j K_jk/N - X_k)). */
+KAL_WIDER static void Move(PetscInt rows, PetscInt N, PetscInt ld, PetscReal step, PetscReal spread, const PetscReal *K, const PetscReal *phi, const PetscReal *X, const PetscReal *go, PetscScalar *x, PetscInt ldx)
 {
   PetscReal sum[KAL_GPF_ROWS];
 
   for (PetscInt k = 0; k < N; k++) {
     for (PetscInt i = 0; i < rows; i++) sum[i] = 0.0;
-    for (PetscInt j = 0; j < N; j++) Add(rows, G[(size_t)k * N + j] / N, phi + (size_t)j * ld, sum);
+    for (PetscInt j = 0; j < N; j++) Add(rows, K[(size_t)k * N + j] / N, phi + (size_t)j * ld, sum);
     Add(rows, -1.0, X + (size_t)k * ld, sum);
     Add(rows, -step * spread, sum, x + (size_t)k * ldx);
     Add(rows, -step, go, x + (size_t)k * ldx);
@@ -273,13 +300,13 @@ static PetscErrorCode VisitMove(void *ctx, const KalRows *rows)
     PetscCall(PetscArrayzero(gpf->go, rows->count));
     for (PetscInt j = 0; j < N; j++) Add(rows->count, along[j] / N, gpf->X + (size_t)j * (size_t)rows->count, gpf->go);
   }
-  for (PetscInt i = 0; i < rows->count; i += KAL_GPF_ROWS) Move(PetscMin(KAL_GPF_ROWS, rows->count - i), N, rows->count, gpf->taken, gpf->spread, gpf->sums, gpf->phi + i, gpf->X + i, gpf->go + i, rows->x[0] + i, rows->ld[0]);
+  for (PetscInt i = 0; i < rows->count; i += KAL_GPF_ROWS) Move(PetscMin(KAL_GPF_ROWS, rows->count - i), N, rows->count, gpf->taken, gpf->spread, gpf->K, gpf->phi + i, gpf->X + i, gpf->go + i, rows->x[0] + i, rows->ld[0]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode Update(KalAnalysis analysis)
 {
-  KalEnsemble    all[2];
+  KalEnsemble    all[3];
   const PetscInt k = Ensembles(analysis, all);
 
   PetscFunctionBeginUser;
@@ -295,7 +322,7 @@ static PetscErrorCode Arrays(KalAnalysis analysis, PetscInt *count, KalArray arr
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
+PetscErrorCode KalGpfView(KalAnalysis analysis, PetscViewer viewer)
 {
   const KalGpf *gpf = (const KalGpf *)analysis->data;
 
@@ -304,16 +331,46 @@ static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Destroy(KalAnalysis analysis)
+PetscErrorCode KalGpfDestroy(KalAnalysis analysis)
 {
   KalGpf *gpf = (KalGpf *)analysis->data;
 
   PetscFunctionBeginUser;
   PetscCall(KalGramDestroy(&gpf->gram));
+  if (gpf->K != gpf->sums) PetscCall(PetscFree(gpf->K));
+  PetscCall(PetscFree(gpf->Z));
   PetscCall(PetscFree(gpf->sums));
   PetscCall(PetscFree(gpf->W));
-  PetscCall(PetscFree4(gpf->X, gpf->phi, gpf->mean, gpf->go));
+  PetscCall(PetscFree5(gpf->X, gpf->P, gpf->phi, gpf->mean, gpf->go));
   PetscCall(PetscFree(analysis->data));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalGpfCreate - Fills in what gpf and gf share
+*/
+PetscErrorCode KalGpfCreate(KalAnalysis analysis, const char *prefix, KalGpf **created)
+{
+  KalGpf *gpf;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(&gpf));
+  PetscCall(PetscStrncpy(gpf->prefix, prefix, sizeof gpf->prefix));
+  gpf->step   = 1e-4;
+  gpf->spread = 1.0;
+  gpf->prior  = PETSC_TRUE;
+
+  analysis->data               = gpf;
+  analysis->takes              = KAL_TAKES_SCHEDULE;
+  analysis->ops.setfromoptions = KalGpfSetFromOptions;
+  analysis->ops.setup          = KalGpfSetUp;
+  analysis->ops.ask            = Ask;
+  analysis->ops.tell           = Tell;
+  analysis->ops.update         = Update;
+  analysis->ops.arrays         = Arrays;
+  analysis->ops.view           = KalGpfView;
+  analysis->ops.destroy        = KalGpfDestroy;
+  *created                     = gpf;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -343,27 +400,13 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
    Notes:
    The prior is about 0: -mlp_prior_center does not move it. A step much above the inverse of the largest curvature of V diverges.
 
-.seealso: KALANALYSISSGD, KalModelAdjoint()
+.seealso: KALANALYSISGF, KALANALYSISSGD, KalModelAdjoint()
 M*/
 PetscErrorCode KalAnalysisCreate_GPF(KalAnalysis analysis)
 {
   KalGpf *gpf;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscNew(&gpf));
-  gpf->step   = 1e-4;
-  gpf->spread = 1.0;
-  gpf->prior  = PETSC_TRUE;
-
-  analysis->data               = gpf;
-  analysis->takes              = KAL_TAKES_SCHEDULE;
-  analysis->ops.setfromoptions = SetFromOptions;
-  analysis->ops.setup          = SetUp;
-  analysis->ops.ask            = Ask;
-  analysis->ops.tell           = Tell;
-  analysis->ops.update         = Update;
-  analysis->ops.arrays         = Arrays;
-  analysis->ops.view           = View;
-  analysis->ops.destroy        = Destroy;
+  PetscCall(KalGpfCreate(analysis, "gpf", &gpf));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

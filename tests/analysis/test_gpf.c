@@ -1,6 +1,6 @@
 /* ranks: 1 2 3 */
 /*
-  gpf on a Gaussian posterior with more particles than parameters: their mean and covariance (with 1/N) become those of the linear
+  gpf and gf on a Gaussian posterior with more particles than parameters: their mean and covariance (with 1/N) become those of the linear
   network's weights; one step by loops.
 */
 #include "kaltest.h"
@@ -71,10 +71,10 @@ static void Moments(const double *x, double *mean, double *C)
 /* H m = b and H C = I */
 static void ParticlesBecomeTheGaussian(void **state)
 {
-  const char *const options[] = {"-gpf_step 0.01 -gpf_step_spread 5", "-gpf_step 0.05 -gpf_precondition", "-gpf_step 0.05 -gpf_precondition -gpf_derivatives ensemble"};
+  const char *const options[] = {"-gpf_step 0.01 -gpf_step_spread 5", "-gpf_step 0.05 -gpf_precondition", "-gpf_step 0.05 -gpf_precondition -gpf_derivatives ensemble", "-analysis_type gf -gf_draws rotated -gf_step 0.01 -gf_step_spread 5", "-analysis_type gf -gf_draws rotated -gf_step 0.05 -gf_precondition -gf_derivatives ensemble"};
 
   (void)state;
-  for (int o = 0; o < 3; o++) {
+  for (size_t o = 0; o < PETSC_STATIC_ARRAY_LENGTH(options); o++) {
     double before[N * n], x[N * n], H[n * n], b[n], mean[n], C[n * n];
 
     KalCall(Flow(options[o], 800, before, x));
@@ -126,9 +126,72 @@ static void OneStep(void **state)
   CheckStep("-gpf_step 0.01 -gpf_step_spread 3 -gpf_derivatives ensemble");
 }
 
+/* gf: with points m + X Z/sqrt(N), phi = H (point - m) + H m - b; m goes by -step times the mean phi, X by -step spread (sum phi (point - m)'/N - I) X. */
+static void CheckFlow(const char *options)
+{
+  double x[N * n], y[N * n], H[n * n], b[n], mean[n], C[n * n], z[N], P[N * n] = {0.0}, phi[N * n];
+
+  KalCall(Flow(options, 1, x, y));
+  Posterior(H, b);
+  Moments(x, mean, C);
+  for (int s = 0; s < N; s++) {
+    KalCall(KalDrawNormal((KalKey){3, KAL_DRAW_FLOW, 0, s}, 0, N, z));
+    for (int k = 0; k < N; k++) {
+      for (int i = 0; i < n; i++) P[s * n + i] += (x[k * n + i] - mean[i]) * z[k] / sqrt(N);
+    }
+    for (int i = 0; i < n; i++) {
+      phi[s * n + i] = -b[i];
+      for (int j = 0; j < n; j++) phi[s * n + i] += H[i * n + j] * (mean[j] + P[s * n + j]);
+    }
+  }
+  for (int k = 0; k < N; k++) {
+    for (int i = 0; i < n; i++) {
+      double go = 0.0, spread = -(x[k * n + i] - mean[i]);
+
+      for (int s = 0; s < N; s++) {
+        go += phi[s * n + i] / N;
+        for (int j = 0; j < n; j++) spread += phi[s * n + i] * P[s * n + j] * (x[k * n + j] - mean[j]) / N;
+      }
+      KalAssertNear(y[k * n + i], x[k * n + i] - 0.01 * (go + 3.0 * spread), 1e-12);
+    }
+  }
+}
+
+static void OneStepOfFreshPoints(void **state)
+{
+  (void)state;
+  CheckFlow("-analysis_type gf -gf_step 0.01 -gf_step_spread 3 -run_seed 3");
+  CheckFlow("-analysis_type gf -gf_step 0.01 -gf_step_spread 3 -run_seed 3 -gf_derivatives ensemble");
+}
+
+/* Independent draws, steps that fall: near the Gaussian. */
+static void FreshPointsComeNear(void **state)
+{
+  double before[N * n], x[N * n], H[n * n], b[n], mean[n], C[n * n];
+
+  (void)state;
+  KalCall(Flow("-analysis_type gf -gf_step 0.005 -gf_step_schedule geometric -gf_step_final 1e-4 -analysis_schedule_cycles 2000 -gf_step_spread 3", 2000, before, x));
+  Posterior(H, b);
+  Moments(x, mean, C);
+  for (int i = 0; i < n; i++) {
+    double Hm = 0.0;
+
+    for (int j = 0; j < n; j++) Hm += H[i * n + j] * mean[j];
+    KalAssertNear(Hm, b[i], 0.2);
+    for (int j = 0; j < n; j++) {
+      double HC = 0.0;
+
+      for (int k = 0; k < n; k++) HC += H[i * n + k] * C[k * n + j];
+      KalAssertNear(HC, i == j ? 1.0 : 0.0, 0.1);
+    }
+  }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(ParticlesBecomeTheGaussian),
     cmocka_unit_test(OneStep),
+    cmocka_unit_test(OneStepOfFreshPoints),
+    cmocka_unit_test(FreshPointsComeNear),
 };
 
 KAL_TEST_MAIN("analysis gpf", tests)

@@ -35,6 +35,8 @@ bits "adam, three networks, single" -analysis_type adam -ensemble_size 3 -model_
 bits "koala-v" -analysis_type koala-v -ensemble_size 2 -koala-v_decay 0.01
 bits "koala-m" -analysis_type koala-m -ensemble_size 1 -koala-m_step 0.3
 bits "gpf" -analysis_type gpf -ensemble_size 6 -gpf_step 1e-4 -gpf_precondition -mlp_activation tanh
+bits "gf" -analysis_type gf -ensemble_size 6 -gf_step 1e-4 -gf_precondition -mlp_activation tanh
+bits "gf without an adjoint, rotated" -analysis_type gf -gf_derivatives ensemble -gf_draws rotated -ensemble_size 6 -gf_step 1e-4 -mlp_activation heaviside
 bits "gpf without an adjoint" -analysis_type gpf -gpf_derivatives ensemble -ensemble_size 6 -gpf_step 1e-4 -mlp_activation heaviside
 bits "dekf" -analysis_type dekf -ensemble_size 1 -observations_batch 7 -dekf_variance 0.1 -dekf_process 1e-4
 bits "ekf, annealed" -analysis_type ekf -ensemble_size 1 -observations_batch 5 -mlp_activation tanh -ekf_noise 10 -ekf_noise_schedule geometric -ekf_process 1e-3 -ekf_process_schedule cosine -analysis_schedule_cycles 9
