@@ -180,7 +180,7 @@ PetscErrorCode KalCorrectionPrepare(KalAnalysis analysis, const KalTold *told, c
   c->status = status;
   PetscCall(PetscMalloc2((size_t)in->p * in->p, &G, size, &b));
   PetscCall(Predictions(analysis, c, G));
-  PetscCall(Positive(analysis, in->p, G));
+  if (c->type != KAL_CORRECT_DROPOUT) PetscCall(Positive(analysis, in->p, G)); /* whole, it is */
   PetscCall(KalInnovationSides(analysis, told, in, in->N, perturbed, b));
   PetscCall(KalSolve(analysis, KAL_SPACE_OBSERVATION, in->p, G, shift, NULL, in->N, b, c->M));
   PetscCall(PetscFree2(G, b));
