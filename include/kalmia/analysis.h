@@ -34,6 +34,9 @@ typedef const char *KalAnalysisType;
 #define KALANALYSISKOALAM "koala-m"
 #define KALANALYSISGPF    "gpf"
 #define KALANALYSISGF     "gf"
+/* Paths whose dynamics may err, less and less */
+#define KALANALYSISANNEALING     "annealing"
+#define KALANALYSISANNEALINGENKS "annealing-enks"
 /* Filters and smoothers of dynamical systems */
 #define KALANALYSISENKF        "enkf"
 #define KALANALYSISETKF        "etkf"
@@ -62,6 +65,7 @@ typedef struct {
   PetscBool prior;       /* takes the prior mean: KalAnalysisSetPriorMean() */
   PetscBool locations;   /* needs KalModel's locate */
   PetscBool adjoint;     /* needs KalModel's adjoint */
+  PetscBool residuals;   /* needs a model whose state is a path: KalAnalysisSetResiduals() */
   PetscBool dense;       /* holds an n x n matrix */
   PetscBool tangent;     /* needs the model's tangent: KalAnalysisSetTangent() */
   PetscBool climatology; /* needs mean and covariance of a free run: KalAnalysisSetClimatology() */
@@ -84,6 +88,26 @@ typedef struct {
   PetscErrorCode (*unpool)(void *ctx, const PetscScalar *x, PetscInt stage, PetscInt samples, const void *before, const void *pooled, void *rows);
   void *ctx;
 } KalLayers;
+
+/*
+  Residuals of a model whose state is a path: KalModelEquations(), KalModelResiduals() and KalModelResidualsAdjoint(). They look at one
+  member, on the rank that holds it.
+*/
+typedef struct {
+  PetscErrorCode (*equations)(void *ctx, const KalBatch *, PetscInt *measured, PetscInt *dynamics);
+  PetscErrorCode (*residuals)(void *ctx, const KalBatch *, const PetscScalar *x, PetscScalar *measured, PetscScalar *dynamics);
+  PetscErrorCode (*adjoint)(void *ctx, const KalBatch *, const PetscScalar *x, const PetscScalar *measured, const PetscScalar *dynamics, PetscScalar *g);
+  void *ctx;
+} KalResiduals;
+
+/* The actions of all members, rung by rung of a ladder of weights. */
+typedef struct {
+  PetscInt         rungs, members; /* rungs done */
+  PetscReal        expected;       /* action of a path that is consistent with data and dynamics; 0 or less: too few data to tell */
+  const PetscReal *weight;         /* of the dynamics, by rung */
+  const PetscReal *action;         /* rungs x members, a rung contiguous */
+  const PetscReal *measured;       /* the part of it that is the data's */
+} KalLevels;
 
 /* Derivatives that a method asks for, of a model with an adjoint and a data set's batch. */
 typedef enum {
@@ -157,6 +181,7 @@ typedef struct {
   PetscErrorCode (*update)(KalAnalysis);                                  /* or, for a method without rows, the whole update */
   PetscErrorCode (*score)(KalAnalysis, PetscInt cycle, const KalScore *); /* the mean network's after so many cycles, where it is taken (-run_evaluate_every) */
   PetscErrorCode (*arrays)(KalAnalysis, PetscInt *, KalArray[]);
+  PetscErrorCode (*levels)(KalAnalysis, KalLevels *);
   PetscErrorCode (*isdone)(KalAnalysis, PetscBool *); /* whether its own stop criterion holds, after its arrays were read */
   PetscErrorCode (*view)(KalAnalysis, PetscViewer);
   PetscErrorCode (*destroy)(KalAnalysis);
@@ -189,6 +214,8 @@ PETSC_EXTERN PetscErrorCode KalAnalysisSetDomain(KalAnalysis, const KalDomain *,
 typedef PetscErrorCode (*KalTangent)(void *ctx, PetscReal from, PetscReal to, const PetscScalar *x, PetscInt columns, PetscScalar *dx);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetTangent(KalAnalysis, KalTangent, void *);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetLayers(KalAnalysis, const KalLayers *);
+PETSC_EXTERN PetscErrorCode KalAnalysisSetResiduals(KalAnalysis, const KalResiduals *);
+PETSC_EXTERN PetscErrorCode KalAnalysisGetLevels(KalAnalysis, KalLevels *);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetClimatology(KalAnalysis, const PetscReal *, const PetscReal *);
 PETSC_EXTERN PetscErrorCode KalAnalysisGetFiltered(KalAnalysis, KalEnsemble *);
 PETSC_EXTERN PetscErrorCode KalAnalysisSetMean(KalAnalysis, PetscScalar *);

@@ -15,6 +15,7 @@ typedef const char *KalModelType;
 #define KALMODELELLIPTIC            "elliptic"
 #define KALMODELDIFFUSION           "diffusion"
 #define KALMODELDARCY               "darcy"
+#define KALMODELPATH                "path"    /* all states of another model, free of its equations */
 #define KALMODELSHELL               "shell"   /* a program's own functions */
 #define KALMODELCOMMAND             "command" /* an external command, run once a member */
 
@@ -72,8 +73,14 @@ typedef struct {
   PetscErrorCode (*adjoint)(KalModel, const KalColumns *, const KalBatch *, KalSensitivity, void *ctx, PetscScalar **);          /* of `observe`: n numbers a column, sums over the batch */
   PetscErrorCode (*layer)(KalModel, PetscInt stage, KalLayer *);                                                                 /* of stage 1 and on */
   PetscErrorCode (*features)(KalModel, PetscInt stage, PetscInt samples, const void *before, void *room, const void **features); /* of a stage, in `room` or, where they are these, the states before it */
-  PetscErrorCode (*layout)(KalModel, size_t, char *);                                                                            /* what must agree for a restart, as text */
-  PetscErrorCode (*memory)(KalModel, PetscInt samples, PetscReal *);                                                             /* bytes of work space a rank takes */
+  PetscErrorCode (*tendency)(KalModel, const PetscScalar *x, PetscScalar *dx);                                                   /* time derivative of a state */
+  PetscErrorCode (*tendencyadjoint)(KalModel, const PetscScalar *x, const PetscScalar *s, PetscScalar *g);                       /* adds to g the transposed derivative of `tendency` at x times s */
+  /* Of a model whose state is a path: what it misses of each measured number, and of each equation of the dynamics */
+  PetscErrorCode (*equations)(KalModel, const KalBatch *, PetscInt *measured, PetscInt *dynamics); /* how many */
+  PetscErrorCode (*residuals)(KalModel, const KalBatch *, const PetscScalar *x, PetscScalar *measured, PetscScalar *dynamics);
+  PetscErrorCode (*residualsadjoint)(KalModel, const KalBatch *, const PetscScalar *x, const PetscScalar *measured, const PetscScalar *dynamics, PetscScalar *g); /* the transposed derivative of both */
+  PetscErrorCode (*layout)(KalModel, size_t, char *);                                                                                                             /* what must agree for a restart, as text */
+  PetscErrorCode (*memory)(KalModel, PetscInt samples, PetscReal *);                                                                                              /* bytes of work space a rank takes */
   PetscErrorCode (*view)(KalModel, PetscViewer);
   PetscErrorCode (*destroy)(KalModel);
 } KalModelOps;
@@ -120,6 +127,12 @@ PETSC_EXTERN PetscErrorCode KalModelGetLayer(KalModel, PetscInt, KalLayer *);
 PETSC_EXTERN PetscErrorCode KalModelFeatures(KalModel, PetscInt, PetscInt, const void *, void *, const void **);
 PETSC_EXTERN PetscErrorCode KalModelAdvance(KalModel, const PetscScalar *, PetscInt, PetscInt, PetscInt, const void *, void *);
 PETSC_EXTERN PetscErrorCode KalModelUnpool(KalModel, const PetscScalar *, PetscInt, PetscInt, const void *, const void *, void *);
+/* States and their equations */
+PETSC_EXTERN PetscErrorCode KalModelTendency(KalModel, const PetscScalar *, PetscScalar *);
+PETSC_EXTERN PetscErrorCode KalModelTendencyAdjoint(KalModel, const PetscScalar *, const PetscScalar *, PetscScalar *);
+PETSC_EXTERN PetscErrorCode KalModelEquations(KalModel, const KalBatch *, PetscInt *, PetscInt *);
+PETSC_EXTERN PetscErrorCode KalModelResiduals(KalModel, const KalBatch *, const PetscScalar *, PetscScalar *, PetscScalar *);
+PETSC_EXTERN PetscErrorCode KalModelResidualsAdjoint(KalModel, const KalBatch *, const PetscScalar *, const PetscScalar *, const PetscScalar *, PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalModelGetLayout(KalModel, size_t, char *);
 PETSC_EXTERN PetscErrorCode KalModelGetMemory(KalModel, PetscInt, PetscReal *);
 

@@ -50,6 +50,8 @@ static const struct {
     {KALANALYSISYEGENOGLU,   KalAnalysisCreate_Yegenoglu  },
     {KALANALYSISOTENKF,      KalAnalysisCreate_OTEnKF     },
     {KALANALYSISVENKF,       KalAnalysisCreate_VEnKF      },
+    {KALANALYSISANNEALING,     KalAnalysisCreate_Annealing    },
+    {KALANALYSISANNEALINGENKS, KalAnalysisCreate_AnnealingEnKS},
 };
 
 /*@
@@ -307,6 +309,24 @@ PetscErrorCode KalAnalysisSetLayers(KalAnalysis analysis, const KalLayers *layer
 {
   PetscFunctionBeginUser;
   analysis->layers = *layers;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalAnalysisSetResiduals - Gives the residuals of a model whose state is a path, before KalAnalysisSetUp()
+
+   Logically Collective
+
+   Input Parameters:
++  analysis - the analysis
+-  residuals - how many there are, they themselves, their transposed derivative; what the context points to is borrowed
+
+.seealso: KalModelResiduals()
+@*/
+PetscErrorCode KalAnalysisSetResiduals(KalAnalysis analysis, const KalResiduals *residuals)
+{
+  PetscFunctionBeginUser;
+  analysis->residuals = *residuals;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -77,6 +77,7 @@ struct _p_KalAnalysis {
   KalTangent        tangent;
   void             *tangentctx;
   KalLayers         layers;
+  KalResiduals      residuals; /* of a path; functions NULL: the state is none */
   KalNeeds          needs;
   KalAnalysisReport report;
 
@@ -176,6 +177,8 @@ PETSC_INTERN PetscErrorCode KalAnalysisCreate_KoalaV(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_KoalaM(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_GPF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_GF(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_Annealing(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalAnalysisCreate_AnnealingEnKS(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_EnKF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_ETKF(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalAnalysisCreate_ESTKF(KalAnalysis);

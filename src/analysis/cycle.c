@@ -156,6 +156,27 @@ PetscErrorCode KalAnalysisGetArrays(KalAnalysis analysis, PetscInt *count, KalAr
 }
 
 /*@
+   KalAnalysisGetLevels - The actions of all members in the rungs that are done, of a method that anneals
+
+   Not Collective
+
+   Input Parameter:
+.  analysis - the analysis, set up
+
+   Output Parameter:
+.  levels - their numbers, the same on every rank; borrowed until the next cycle. No members where the method has no such ladder
+
+.seealso: KALANALYSISANNEALING
+@*/
+PetscErrorCode KalAnalysisGetLevels(KalAnalysis analysis, KalLevels *levels)
+{
+  PetscFunctionBeginUser;
+  *levels = (KalLevels){0};
+  if (analysis->ops.levels) PetscCall(analysis->ops.levels(analysis, levels));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
    KalAnalysisIsDone - Tells whether the method's own stop criterion holds, as for a run that is gone on with
 
    Not Collective

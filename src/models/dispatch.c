@@ -284,6 +284,130 @@ PetscErrorCode KalModelAdjoint(KalModel model, const KalColumns *columns, const 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*@
+   KalModelTendency - The time derivative of a state, of a model that is a system of ordinary differential equations
+
+   Not Collective
+
+   Input Parameters:
++  model - the model, set up
+-  x - a state
+
+   Output Parameter:
+.  dx - its derivative
+
+   Errors: PETSC_ERR_SUP where the type does not tell its tendency
+
+.seealso: KalModelTendencyAdjoint(), KALMODELPATH
+@*/
+PetscErrorCode KalModelTendency(KalModel model, const PetscScalar *x, PetscScalar *dx)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  PetscCheck(model->ops.tendency, PETSC_COMM_SELF, PETSC_ERR_SUP, "Models of type %s do not tell the time derivative of a state", model->type);
+  PetscCall((*model->ops.tendency)(model, x, dx));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelTendencyAdjoint - Adds the transposed derivative of the tendency times a vector
+
+   Not Collective
+
+   Input Parameters:
++  model - the model, set up
+.  x - the state that the derivative is taken at
+-  s - as many numbers
+
+   Input/Output Parameter:
+.  g - the sum of what it was and J's, J the derivative of KalModelTendency() at x
+
+   Errors: PETSC_ERR_SUP where the type does not tell it
+@*/
+PetscErrorCode KalModelTendencyAdjoint(KalModel model, const PetscScalar *x, const PetscScalar *s, PetscScalar *g)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  PetscCheck(model->ops.tendencyadjoint, PETSC_COMM_SELF, PETSC_ERR_SUP, "Models of type %s do not tell the derivative of their tendency", model->type);
+  PetscCall((*model->ops.tendencyadjoint)(model, x, s, g));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelEquations - How many numbers of a path are measured, and how many equations its dynamics have
+
+   Not Collective
+
+   Input Parameters:
++  model - a model whose state is a path, set up
+-  batch - what was measured
+
+   Output Parameters:
++  measured - numbers of the batch that a path has a counterpart of
+-  dynamics - equations between its states
+
+   Errors: PETSC_ERR_SUP where the state is no path; PETSC_ERR_ARG_INCOMP where the batch does not fit the path
+
+.seealso: KalModelResiduals(), KALMODELPATH
+@*/
+PetscErrorCode KalModelEquations(KalModel model, const KalBatch *batch, PetscInt *measured, PetscInt *dynamics)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  PetscCheck(model->ops.equations, PETSC_COMM_SELF, PETSC_ERR_SUP, "The state of a model of type %s is no path: take -model_type path", model->type);
+  PetscCall(CheckBatch(model, batch));
+  PetscCall((*model->ops.equations)(model, batch, measured, dynamics));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelResiduals - What a path misses of the measurements, and of the equations of its dynamics
+
+   Not Collective
+
+   Input Parameters:
++  model - a model whose state is a path, set up
+.  batch - what was measured
+-  x - the path
+
+   Output Parameters:
++  measured - the path less what was measured
+-  dynamics - a state less what the one before makes it; sizes are those of KalModelEquations(), which is called first
+
+   Note:
+   A residual depends on few states: those of one time or layer and of its neighbours.
+
+.seealso: KalModelResidualsAdjoint()
+@*/
+PetscErrorCode KalModelResiduals(KalModel model, const KalBatch *batch, const PetscScalar *x, PetscScalar *measured, PetscScalar *dynamics)
+{
+  PetscFunctionBeginUser;
+  PetscCall((*model->ops.residuals)(model, batch, x, measured, dynamics));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KalModelResidualsAdjoint - The transposed derivative of KalModelResiduals() times a vector
+
+   Not Collective
+
+   Input Parameters:
++  model - a model whose state is a path, set up
+.  batch - what was measured
+.  x - the path
+-  measured, dynamics - as many numbers as there are residuals of each kind
+
+   Output Parameter:
+.  g - as many numbers as the path has
+@*/
+PetscErrorCode KalModelResidualsAdjoint(KalModel model, const KalBatch *batch, const PetscScalar *x, const PetscScalar *measured, const PetscScalar *dynamics, PetscScalar *g)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscArrayzero(g, model->size));
+  PetscCall((*model->ops.residualsadjoint)(model, batch, x, measured, dynamics, g));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*@C
    KalModelGetLayout - What of a model must agree for a restart, as text
 

@@ -335,6 +335,37 @@ static PetscErrorCode KalModelTangent_Lorenz96(KalModel model, PetscReal from, P
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* dx/dt; that of an estimated forcing is 0. */
+static PetscErrorCode KalModelTendency_Lorenz96(KalModel model, const PetscScalar *x, PetscScalar *dx)
+{
+  const KalLorenz96 *lorenz = (const KalLorenz96 *)model->data;
+  const PetscInt     n      = lorenz->places;
+  const PetscScalar  force  = lorenz->estimate ? x[n] : lorenz->forcing;
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < n; i++) dx[i] = (x[i + 1 < n ? i + 1 : 0] - x[i > 1 ? i - 2 : i - 2 + n]) * x[i > 0 ? i - 1 : n - 1] - x[i] + force;
+  if (lorenz->estimate) dx[n] = 0.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode KalModelTendencyAdjoint_Lorenz96(KalModel model, const PetscScalar *x, const PetscScalar *s, PetscScalar *g)
+{
+  const KalLorenz96 *lorenz = (const KalLorenz96 *)model->data;
+  const PetscInt     n      = lorenz->places;
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < n; i++) {
+    const PetscInt ahead = i + 1 < n ? i + 1 : 0, before = i > 0 ? i - 1 : n - 1, back = i > 1 ? i - 2 : i - 2 + n;
+
+    g[ahead] += s[i] * x[before];
+    g[back] -= s[i] * x[before];
+    g[before] += s[i] * (x[ahead] - x[back]);
+    g[i] -= s[i];
+    if (lorenz->estimate) g[n] += s[i];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode KalModelLocate_Lorenz96(KalModel model, PetscInt count, const PetscInt *entries, PetscReal *coordinates, PetscInt *kinds)
 {
   const KalLorenz96 *lorenz = (const KalLorenz96 *)model->data;
@@ -427,25 +458,27 @@ PetscErrorCode KalModelCreate_Lorenz96(KalModel model)
 
   PetscFunctionBeginUser;
   PetscCall(PetscNew(&lorenz));
-  lorenz->places            = 40;
-  lorenz->forcing           = 8.0;
-  lorenz->step              = 0.05;
-  lorenz->first             = 1.0;
-  lorenz->variance          = 0.001;
-  lorenz->prior_mean        = 8.0;
-  lorenz->prior_spread      = 1.0;
-  model->data               = lorenz;
-  model->ops.setfromoptions = KalModelSetFromOptions_Lorenz96;
-  model->ops.setup          = KalModelSetUp_Lorenz96;
-  model->ops.initial        = KalModelInitial_Lorenz96;
-  model->ops.spread         = KalModelSpread_Lorenz96;
-  model->ops.propagate      = KalModelPropagate_Lorenz96;
-  model->ops.tangent        = KalModelTangent_Lorenz96;
-  model->ops.locate         = KalModelLocate_Lorenz96;
-  model->ops.domain         = KalModelDomain_Lorenz96;
-  model->ops.layout         = KalModelLayout_Lorenz96;
-  model->ops.memory         = KalModelMemory_Lorenz96;
-  model->ops.view           = KalModelView_Lorenz96;
-  model->ops.destroy        = KalModelDestroy_Lorenz96;
+  lorenz->places             = 40;
+  lorenz->forcing            = 8.0;
+  lorenz->step               = 0.05;
+  lorenz->first              = 1.0;
+  lorenz->variance           = 0.001;
+  lorenz->prior_mean         = 8.0;
+  lorenz->prior_spread       = 1.0;
+  model->data                = lorenz;
+  model->ops.setfromoptions  = KalModelSetFromOptions_Lorenz96;
+  model->ops.setup           = KalModelSetUp_Lorenz96;
+  model->ops.initial         = KalModelInitial_Lorenz96;
+  model->ops.spread          = KalModelSpread_Lorenz96;
+  model->ops.propagate       = KalModelPropagate_Lorenz96;
+  model->ops.tangent         = KalModelTangent_Lorenz96;
+  model->ops.tendency        = KalModelTendency_Lorenz96;
+  model->ops.tendencyadjoint = KalModelTendencyAdjoint_Lorenz96;
+  model->ops.locate          = KalModelLocate_Lorenz96;
+  model->ops.domain          = KalModelDomain_Lorenz96;
+  model->ops.layout          = KalModelLayout_Lorenz96;
+  model->ops.memory          = KalModelMemory_Lorenz96;
+  model->ops.view            = KalModelView_Lorenz96;
+  model->ops.destroy         = KalModelDestroy_Lorenz96;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -21,6 +21,7 @@ static struct {
     {KALMODELELLIPTIC,            KalModelCreate_Elliptic           },
     {KALMODELDIFFUSION,           KalModelCreate_Diffusion          },
     {KALMODELDARCY,               KalModelCreate_Darcy              },
+    {KALMODELPATH,                KalModelCreate_Path               },
     {KALMODELSHELL,               KalModelCreate_Shell              },
     {KALMODELCOMMAND,             KalModelCreate_Command            }
 };

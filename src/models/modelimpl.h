@@ -37,6 +37,7 @@ PETSC_INTERN PetscErrorCode KalModelCreate_Linear(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Elliptic(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Diffusion(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Darcy(KalModel);
+PETSC_INTERN PetscErrorCode KalModelCreate_Path(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Shell(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Command(KalModel);
 

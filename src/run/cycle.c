@@ -217,6 +217,7 @@ static PetscErrorCode Cycles(KalRun run)
     start = MPI_Wtime();
     PetscCall(KalRunStep(run));
     PetscCall(KalRunLine(run));
+    PetscCall(KalRunLevelsWrite(run));
     PetscCall(KalRunProgress(run, PETSC_FALSE));
     run->longestcycle = PetscMax(run->longestcycle, MPI_Wtime() - start);
     written           = (PetscBool)(SnapshotIsDue(run) && !IsOver(run));

@@ -87,6 +87,7 @@ PetscErrorCode KalRunLine(KalRun run)
   PetscCall(run->timed ? TimeLine(run) : TrainingLine(run));
   if (Last(run, KAL_HISTORY_FAILED) > 0.0) PetscCall(PetscPrintf(run->comm, "  %" PetscInt_FMT " failed members redrawn", (PetscInt)Last(run, KAL_HISTORY_FAILED)));
   if (run->timed && Last(run, KAL_HISTORY_LEFT_OUT) > 0.0) PetscCall(PetscPrintf(run->comm, "  %.0f of %.0f observations rejected", (double)Last(run, KAL_HISTORY_LEFT_OUT), (double)Last(run, KAL_HISTORY_OBSERVATIONS)));
+  PetscCall(KalRunLevelsLine(run));
   if (Last(run, KAL_HISTORY_REJECTED) > 0.0) PetscCall(PetscPrintf(run->comm, "  rejected"));
   PetscCall(PetscPrintf(run->comm, "\n"));
   if (run->rank == 0) (void)fflush(stdout);

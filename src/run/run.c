@@ -290,6 +290,7 @@ static PetscErrorCode EnsembleOptions(KalRun run)
 .  -run_ranks_per_member <1> - consecutive ranks that run members together; must divide the number of ranks
 .  -run_progress <-1> - progress bar on standard error: 0 no, 1 yes, -1 where it is a terminal
 .  -run_phases <file> - table (CSV) of what each phase of the cycles took and moved, written at the end
+.  -run_levels <file> - table (CSV) of the actions of all paths on all rungs, of a method that anneals; written anew after each rung
 .  -run_dry - check options and data, print the header, the time a cycle will take and advice about the machine, and stop
 .  -run_walltime <time> - seconds, or D-HH:MM:SS, from the start of the program; before they are over the run stops, to be continued
 .  -ensemble_size <64> - members N
@@ -332,6 +333,7 @@ PetscErrorCode KalRunSetFromOptions(KalRun run)
   PetscCall(PetscOptionsBoundedInt("-run_ranks_per_member", "Ranks that run members together", "KalRunSetFromOptions", span, &span, NULL, 1));
   PetscCall(PetscOptionsRangeInt("-run_progress", "Progress bar: 0 no, 1 yes, -1 on a terminal", "KalRunSetFromOptions", run->progress, &run->progress, NULL, -1, 1));
   PetscCall(PetscOptionsString("-run_phases", "File (CSV) for what each phase of the cycles took and moved", "KalRunSetFromOptions", run->phases, run->phases, sizeof run->phases, NULL));
+  PetscCall(PetscOptionsString("-run_levels", "File (CSV) for the actions of all paths on all rungs, of a method that anneals", "KalRunSetFromOptions", run->levels, run->levels, sizeof run->levels, NULL));
   PetscCall(PetscOptionsString("-run_walltime", "Time from the program's start, in seconds or as D-HH:MM:SS; the run stops before it is over, to be continued", "KalRunSetFromOptions", run->walltime, run->walltime, sizeof run->walltime, NULL));
   PetscCall(PetscOptionsBool("-run_dry", "Check everything, print what would be done, and stop", "KalRunSetFromOptions", run->dry, &run->dry, NULL));
   PetscCall(PetscOptionsBoundedInt("-ensemble_size", "Members", "KalRunSetFromOptions", run->N, &run->N, NULL, 1));

@@ -90,7 +90,7 @@ struct _p_KalRun {
   PetscReal      burn, burnin; /* model time after the start that is left out of the means; the time that this is */
   PetscReal      divergence;   /* errors this many times the spread */
   PetscBool      stopdiverged;
-  char           snapshotpath[PETSC_MAX_PATH_LEN], restart[PETSC_MAX_PATH_LEN], initial[PETSC_MAX_PATH_LEN], phases[PETSC_MAX_PATH_LEN];
+  char           snapshotpath[PETSC_MAX_PATH_LEN], restart[PETSC_MAX_PATH_LEN], initial[PETSC_MAX_PATH_LEN], phases[PETSC_MAX_PATH_LEN], levels[PETSC_MAX_PATH_LEN];
   PetscBool      resume;       /* from the newest snapshot at snapshotpath, if there is one */
   PetscInt       damaged;      /* places before that of the newest that is whole */
   char           walltime[64]; /* as it was given */
@@ -159,6 +159,9 @@ PETSC_INTERN PetscErrorCode KalRunTellDomain(KalRun);
 PETSC_INTERN PetscErrorCode KalRunTellTangent(KalRun);
 PETSC_INTERN PetscErrorCode KalRunClimatologyOptions(KalRun);
 PETSC_INTERN PetscErrorCode KalRunTellLayers(KalRun);
+PETSC_INTERN PetscErrorCode KalRunTellResiduals(KalRun);
+PETSC_INTERN PetscErrorCode KalRunLevelsLine(KalRun);
+PETSC_INTERN PetscErrorCode KalRunLevelsWrite(KalRun);
 PETSC_INTERN PetscErrorCode KalRunClimatology(KalRun);
 PETSC_INTERN PetscErrorCode KalRunDiagnose(KalRun, KalEnsemble, const KalStatus *, KalDiagnosis *);
 PETSC_INTERN PetscErrorCode KalRunCountRanks(KalRun, PetscReal time);

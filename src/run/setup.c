@@ -96,6 +96,7 @@ static PetscErrorCode SetUpAnalysis(KalRun run)
   PetscCall(KalAnalysisSetEpoch(run->analysis, run->batches));
   if (run->timed) PetscCall(KalRunTellDomain(run));
   PetscCall(KalRunTellLayers(run));
+  PetscCall(KalRunTellResiduals(run));
   PetscCall(KalAnalysisSetUp(run->analysis));
   PetscCall(KalAnalysisGetNeeds(run->analysis, &run->needs));
   PetscCall(KalRunClimatologyOptions(run)); /* of a method that says so no earlier */
@@ -111,6 +112,7 @@ static PetscErrorCode SetUpAnalysis(KalRun run)
     PetscCall(KalModelGetLayout(run->model, sizeof layout, layout));
     SETERRQ(run->comm, PETSC_ERR_ARG_INCOMP, "The method takes derivatives, and the model %s has no adjoint: take an mlp with -mlp_activation relu, tanh, sigmoid or linear", layout);
   }
+  PetscCheck(!run->needs.residuals || ops->residualsadjoint, run->comm, PETSC_ERR_ARG_INCOMP, "The method fits paths: take -model_type path");
   PetscCheck(!run->needs.tangent || ops->tangent, run->comm, PETSC_ERR_ARG_INCOMP, "The method needs the model's tangent, which this -model_type does not have");
   PetscCheck(!run->needs.dense || run->n <= KAL_DENSE_MOST, run->comm, PETSC_ERR_ARG_OUTOFRANGE, "The method holds an n x n matrix: n = %" PetscInt_FMT " is too large, at most %d is possible", run->n, KAL_DENSE_MOST);
   if (!run->survivors) run->survivors = PetscMax(run->needs.least, (run->N + 1) / 2);
@@ -279,6 +281,7 @@ PetscErrorCode KalRunSetUp(KalRun run)
   PetscCall(CheckOptions(run));
   PetscCall(KalRunSetAside(run));
   PetscCall(CheckSnapshotPath(run));
+  PetscCall(KalRunLevelsWrite(run));
   if (!run->quiet) PetscCall(KalRunHeader(run));
   run->setup = PETSC_TRUE;
   PetscCall(TakeMemory(run));
