@@ -13,6 +13,9 @@ options=(-observations_path classes.h5 -observations_batch 100 -mlp_layers 20,7,
 run 1 "$kalmia" "${options[@]}" -run_cycles 1 -snapshot_path begun.h5 >/dev/null || exit 1
 "$PYTHON" -c 'import h5py; f = h5py.File("elliptic.h5", "w"); f["x"] = [[0.25], [0.75]]; f["y"] = [[27.5], [79.7]]' || exit 1 # as the elliptic option files say
 for example in one-shot darcy; do "$PYTHON" "$KALMIA_SOURCE/share/examples/$example/makedata.py" || exit 1; done
+paths="$KALMIA_SOURCE/share/examples/annealing/makedata.py" # as the annealing option files say
+"$PYTHON" "$paths" lorenz96 lorenz96-path.h5 && "$PYTHON" "$paths" network network-path.h5 || exit 1
+"$PYTHON" "$paths" lorenz96 lorenz96-small.h5 --entries 6 --steps 20 --ahead 20 --observed 0,2,4 --noise 0.3 || exit 1
 printf 'observations:\n  path: classes.h5\nmlp:\n  layers: 20,7,4\nanalysis:\n  type: haber\nsnapshot:\n  path: dry.h5\n  every: 5\n' >run.yaml
 before=$(find . -type f | sort | xargs sha256sum)
 

@@ -2,7 +2,7 @@
 """Data of twin experiments for variational annealing (share/doc/annealing.md).
 
     makedata.py lorenz96 FILE.h5 [--entries 20] [--forcing 8] [--noise 0.5] [--steps 160] [--ahead 80] [--observed 0,2,5,...] [--seed 1]
-    makedata.py network FILE.h5 [--layers 2,5,2] [--samples 60] [--noise 0.01] [--activation tanh] [--seed 1]
+    makedata.py network FILE.h5 [--layers 2,3,2] [--samples 60] [--noise 0.05] [--activation tanh] [--seed 1]
 
 lorenz96: samples of a trajectory (RK4, step 0.025, after 25 time units), each a time and the observed entries with errors; the test set is
 what follows, every entry that is observed, without errors. network: inputs and outputs of a random network, both with errors; the test set without.
@@ -57,21 +57,26 @@ def network(args, random):
     return {"x": seen, "y": y, "x_test": test, "y_test": outputs(test)}
 
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("kind", choices=["lorenz96", "network"])
-parser.add_argument("file")
-parser.add_argument("--entries", type=int, default=20)
-parser.add_argument("--forcing", type=float, default=8.0)
-parser.add_argument("--noise", type=float)
-parser.add_argument("--steps", type=int, default=160)
-parser.add_argument("--ahead", type=int, default=80)
-parser.add_argument("--observed", default="0,2,5,7,10,12,15,17")
-parser.add_argument("--layers", default="2,5,2")
-parser.add_argument("--samples", type=int, default=60)
-parser.add_argument("--activation", default="tanh")
-parser.add_argument("--seed", type=int, default=1)
-args = parser.parse_args()
-args.noise = args.noise or {"lorenz96": 0.5, "network": 0.01}[args.kind]
-with h5py.File(args.file, "w") as f:
-    for name, value in globals()[args.kind](args, np.random.default_rng(args.seed)).items():
-        f[name] = value
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=["lorenz96", "network"])
+    parser.add_argument("file")
+    parser.add_argument("--entries", type=int, default=20)
+    parser.add_argument("--forcing", type=float, default=8.0)
+    parser.add_argument("--noise", type=float)
+    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--ahead", type=int, default=80)
+    parser.add_argument("--observed", default="0,2,5,7,10,12,15,17")
+    parser.add_argument("--layers", default="2,3,2")
+    parser.add_argument("--samples", type=int, default=60)
+    parser.add_argument("--activation", default="tanh")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    args.noise = args.noise or {"lorenz96": 0.5, "network": 0.05}[args.kind]
+    with h5py.File(args.file, "w") as f:
+        for name, value in globals()[args.kind](args, np.random.default_rng(args.seed)).items():
+            f[name] = value
+
+
+if __name__ == "__main__":
+    main()
