@@ -87,6 +87,33 @@ static void AStraightLineIsDemings(void **state)
   }
 }
 
+/* A bump of two tanh units, with errors of 0.1 in both coordinates: one unit cannot make it. */
+static void NetworksThatAreLargeEnoughLevelOff(void **state)
+{
+  double noise[2 * SAMPLES], action[RUNGS], expected = 0.0;
+  KalRun run;
+
+  (void)state;
+  KalCall(KalDrawNormal((KalKey){5, KAL_DRAW_TEST, 0, 0}, 0, 2 * SAMPLES, noise));
+  for (int i = 0; i < SAMPLES; i++) {
+    const double x = -2.5 + 5.0 * i / (SAMPLES - 1.0);
+
+    inputs[i]  = x + 0.1 * noise[i];
+    targets[i] = 2.0 * tanh(1.5 * x + 1.5) - 2.0 * tanh(1.5 * x - 1.5) + 0.1 * noise[SAMPLES + i];
+  }
+  for (int units = 1; units <= 2; units++) {
+    char options[512];
+
+    snprintf(options, sizeof options, "-path_model mlp -mlp_layers 1,%d,1 -mlp_activation tanh -mlp_prior_center false -path_samples %d -observations_noise 0.01 -annealing_first 1 -annealing_growth 4 -annealing_rungs %d -analysis_type annealing -ensemble_size 9 -annealing_lower -8 -annealing_upper 8", units, SAMPLES, RUNGS);
+    KalCall(Anneal(options, SAMPLES, 1, inputs, targets, &run, action, &expected));
+    KalCall(KalRunDestroy(&run));
+    KalAssertNear(expected, 1.0 - (SAMPLES + 3.0 * units + 1.0) / (2.0 * SAMPLES), 1e-14);
+    if (units == 1) KalAssert(action[RUNGS - 1] > 10.0);
+    else KalAssertNear(action[RUNGS - 1], expected, 3.0 * sqrt(2.0 * expected / (2.0 * SAMPLES)));
+    if (units == 2) KalAssertNear(action[RUNGS - 1] / action[RUNGS - 4], 1.0, 0.01);
+  }
+}
+
 #define ENTRIES 10
 #define STEPS   40
 #define SEEN    4
@@ -166,6 +193,7 @@ static void OptionsThatMakeNoSenseAreRefused(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(AStraightLineIsDemings),
+    cmocka_unit_test(NetworksThatAreLargeEnoughLevelOff),
     cmocka_unit_test(LorenzLevelsOff),
     cmocka_unit_test(OptionsThatMakeNoSenseAreRefused),
 };
