@@ -104,7 +104,7 @@ static void NetworksThatAreLargeEnoughLevelOff(void **state)
   for (int units = 1; units <= 2; units++) {
     char options[512];
 
-    snprintf(options, sizeof options, "-path_model mlp -mlp_layers 1,%d,1 -mlp_activation tanh -mlp_prior_center false -path_samples %d -observations_noise 0.01 -annealing_first 1 -annealing_growth 4 -annealing_rungs %d -analysis_type annealing -ensemble_size 9 -annealing_lower -8 -annealing_upper 8", units, SAMPLES, RUNGS);
+    snprintf(options, sizeof options, "-path_model mlp -mlp_layers 1,%d,1 -mlp_activation tanh -mlp_prior_center false -path_samples %d -observations_noise 0.01 -annealing_first 1 -annealing_growth 4 -annealing_rungs %d -analysis_type annealing -ensemble_size 9 -annealing_lower -8 -annealing_upper 8 -annealing_tao_max_it 400", units, SAMPLES, RUNGS);
     KalCall(Anneal(options, SAMPLES, 1, inputs, targets, &run, action, &expected));
     KalCall(KalRunDestroy(&run));
     KalAssertNear(expected, 1.0 - (SAMPLES + 3.0 * units + 1.0) / (2.0 * SAMPLES), 1e-14);
@@ -114,21 +114,21 @@ static void NetworksThatAreLargeEnoughLevelOff(void **state)
   }
 }
 
-#define ENTRIES 10
-#define STEPS   40
+#define ENTRIES 8
+#define STEPS   28
 #define SEEN    4
 
-/* Every other step of a trajectory with forcing 8, four of its ten entries, with errors of standard deviation 0.4. */
+/* Every other step of a trajectory with forcing 8, four of its eight entries, with errors of standard deviation 0.4. */
 static void Observe(double *times, double *values)
 {
   double    at[ENTRIES], *column = at, noise[(STEPS / 2 + 1) * SEEN];
   KalModel  lorenz;
   KalStatus status      = KAL_MEMBER_OK;
-  int       entry[SEEN] = {0, 2, 5, 7};
+  int       entry[SEEN] = {0, 2, 4, 6};
 
   KalColumns columns = {0, 1, 1, ENTRIES, &column};
   KalCall(PetscOptionsClear(NULL));
-  KalCall(PetscOptionsInsertString(NULL, "-model_type lorenz96 -lorenz96_size 10 -lorenz96_step 0.025"));
+  KalCall(PetscOptionsInsertString(NULL, "-model_type lorenz96 -lorenz96_size 8 -lorenz96_step 0.025"));
   KalCall(KalModelCreate(PETSC_COMM_WORLD, &lorenz));
   KalCall(KalModelSetFromOptions(lorenz));
   KalCall(KalModelSetUp(lorenz));
@@ -143,14 +143,14 @@ static void Observe(double *times, double *values)
   KalCall(KalModelDestroy(&lorenz));
 }
 
-#define LORENZ "-path_model lorenz96 -lorenz96_size 10 -lorenz96_step 0.025 -path_steps 40 -path_observed 0,2,5,7 -path_mean 2.3 -path_spread 3 -observations_noise 0.16 -annealing_first 0.05 -annealing_growth 4 -annealing_rungs 14 "
+#define LORENZ "-path_model lorenz96 -lorenz96_size 8 -lorenz96_step 0.025 -path_steps 28 -path_observed 0,2,4,6 -path_mean 2.3 -path_spread 3 -observations_noise 0.16 -annealing_first 0.05 -annealing_growth 4 -annealing_rungs 14 "
 
 /* The action levels off at the chi-square level of the data; with another forcing far above it. By an ensemble the same. */
 static void LorenzLevelsOff(void **state)
 {
   double      times[STEPS / 2 + 1], values[(STEPS / 2 + 1) * SEEN], action[RUNGS], other[RUNGS], smooth[RUNGS], expected;
   const int   p   = (STEPS / 2 + 1) * SEEN;
-  const char *tao = "-analysis_type annealing -ensemble_size 2 -annealing_tao_max_it 2000 ";
+  const char *tao = "-analysis_type annealing -ensemble_size 2 ";
   char        options[512];
   KalRun      run;
 
@@ -167,10 +167,10 @@ static void LorenzLevelsOff(void **state)
   KalCall(Anneal(options, STEPS / 2 + 1, SEEN, times, values, &run, other, &expected));
   KalCall(KalRunDestroy(&run));
   KalAssert(other[RUNGS - 1] > 3.0);
-  snprintf(options, sizeof options, LORENZ "-analysis_type annealing-enks -ensemble_size 450 -annealing_enks_bundle 1e-4");
+  snprintf(options, sizeof options, LORENZ "-analysis_type annealing-enks -ensemble_size 250 -annealing_enks_bundle 1e-4");
   KalCall(Anneal(options, STEPS / 2 + 1, SEEN, times, values, &run, smooth, &expected));
   KalCall(KalRunDestroy(&run));
-  for (int k = 6; k < RUNGS; k++) KalAssertNear(smooth[k] / action[k], 1.0, 1e-3);
+  for (int k = 3; k < RUNGS; k++) KalAssertNear(smooth[k] / action[k], 1.0, 1e-3);
 }
 
 static void OptionsThatMakeNoSenseAreRefused(void **state)
