@@ -46,7 +46,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCall(KalLadderSetUp(analysis, &annealing->ladder));
   PetscCall(Minimizer(annealing, &tao)); /* its options are looked up before the first cycle */
   PetscCall(TaoDestroy(&tao));
-  analysis->needs.work = sizeof(PetscScalar) * (3.0 + 20.0) * (PetscReal)analysis->n; /* a dozen pairs of a quasi-Newton method, residuals */
+  analysis->needs.work += sizeof(PetscScalar) * (3.0 + 20.0) * (PetscReal)analysis->n; /* a dozen pairs of a quasi-Newton method, residuals */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

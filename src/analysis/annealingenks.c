@@ -39,7 +39,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCall(KalLadderSetUp(analysis, &enks->ladder));
   analysis->needs.least   = 3;
   analysis->needs.vectors = 2;
-  analysis->needs.work    = sizeof(PetscScalar) * 2.0 * (PetscReal)n * (PetscReal)((analysis->N + analysis->size - 1) / analysis->size); /* residuals: about as many as a path has numbers, of data and equations */
+  analysis->needs.work += sizeof(PetscScalar) * 2.0 * (PetscReal)n * (PetscReal)((analysis->N + analysis->size - 1) / analysis->size); /* residuals: about as many as a path has numbers, of data and equations */
   PetscCall(PetscMalloc6(N * N, &enks->S, N * N, &enks->T, N * N, &enks->V, N, &enks->d, N, &enks->w, N, &enks->value));
   PetscCall(PetscMalloc2(n, &enks->change, n, &enks->trial));
   PetscFunctionReturn(PETSC_SUCCESS);

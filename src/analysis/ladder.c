@@ -1,6 +1,8 @@
 /* See ladder.h. */
 #include "ladder.h"
 
+#define KAL_MOST_ACTIONS 100000000 /* every rank keeps those of all members and rungs */
+
 PetscErrorCode KalLadderSetFromOptions(KalAnalysis analysis, KalLadder *ladder, KalOptionItems PetscOptionsObject)
 {
   PetscFunctionBeginUser;
@@ -20,11 +22,13 @@ PetscErrorCode KalLadderSetUp(KalAnalysis analysis, KalLadder *ladder)
   PetscCheck(ladder->first > 0.0 && !PetscIsInfOrNanReal(ladder->first), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-annealing_first %g: must be positive", (double)ladder->first);
   PetscCheck(ladder->growth >= 1.0 && !PetscIsInfOrNanReal(ladder->growth), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-annealing_growth %g: must be at least 1", (double)ladder->growth);
   PetscCheck(ladder->rungs >= 1 && ladder->rungs <= 100000, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-annealing_rungs %" PetscInt_FMT ": must be from 1 to 100000", ladder->rungs);
+  PetscCheck((PetscInt64)ladder->rungs * analysis->N <= KAL_MOST_ACTIONS, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-annealing_rungs %" PetscInt_FMT " and %" PetscInt_FMT " members make a table of more than %d actions: take fewer of one of them", ladder->rungs, analysis->N, KAL_MOST_ACTIONS);
   last = ladder->first * PetscPowRealInt(ladder->growth, ladder->rungs - 1);
   PetscCheck(last <= 1e100, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-annealing_growth %g makes the weight of the dynamics %g on rung %" PetscInt_FMT "; take fewer -annealing_rungs", (double)ladder->growth, (double)last, ladder->rungs);
   analysis->needs.residuals = PETSC_TRUE;
   analysis->needs.untimed   = PETSC_TRUE;
   analysis->needs.points    = 0; /* nothing is predicted */
+  analysis->needs.work      = sizeof(PetscReal) * 2.0 * ladder->rungs * analysis->N;
   PetscCall(PetscCalloc3((size_t)ladder->rungs * analysis->N, &ladder->action, (size_t)ladder->rungs * analysis->N, &ladder->measured, ladder->rungs, &ladder->weight));
   for (PetscInt k = 0; k < ladder->rungs; k++) ladder->weight[k] = ladder->first * PetscPowRealInt(ladder->growth, k);
   PetscFunctionReturn(PETSC_SUCCESS);
