@@ -34,7 +34,7 @@ static PetscErrorCode TimeOptions(KalModel model, KalOptionItems PetscOptionsObj
   PetscFunctionBeginUser;
   PetscCall(PetscOptionsInt("-path_steps", "time steps of the path", "KALMODELPATH", path->steps, &path->steps, NULL));
   PetscCall(PetscOptionsEnum("-path_rule", "difference formula of the equations", "KALMODELPATH", Rules, path->rule, &path->rule, NULL));
-  PetscCall(PetscMalloc1(n, &list));
+  PetscCall(PetscCalloc1(n, &list)); /* -help prints the first */
   PetscCall(PetscOptionsIntArray("-path_observed", "entries of a state that are measured, ascending (default: all)", "KALMODELPATH", list, &n, &given));
   PetscCheck(!given || n <= KAL_PATH_OBSERVED, model->comm, PETSC_ERR_ARG_OUTOFRANGE, "-path_observed has more than %d entries", KAL_PATH_OBSERVED);
   if (given) {
