@@ -9,6 +9,7 @@ typedef const char *KalModelType;
 #define KALMODELCNN                 "cnn"
 #define KALMODELLORENZ63            "lorenz63"
 #define KALMODELLORENZ96            "lorenz96"
+#define KALMODELLORENZ96AVERAGES    "lorenz96-averages"
 #define KALMODELKURAMOTOSIVASHINSKY "kuramoto-sivashinsky"
 #define KALMODELADVECTION           "advection"
 #define KALMODELLINEAR              "linear"

@@ -6,7 +6,7 @@
   with the neighbours that its four stages look at, so that work space stays in the cache however long the state is. Both do the
   same operations on a place's numbers; which it is follows from the size alone.
 */
-#include <models/dynamics.h>
+#include <models/lorenz96.h>
 
 #include <string.h>
 
@@ -15,16 +15,6 @@
 #define STAGES      4    /* of a step */
 #define LANE_PLACES 128  /* longest state that is advanced side by side with others */
 #define PIECE       1024 /* places of a piece of a longer one */
-
-typedef struct {
-  PetscInt     places;
-  PetscReal    forcing, step;
-  PetscReal    first, variance; /* prior: mean of entry 0, variance of every place */
-  PetscBool    estimate;        /* the forcing is the state's last entry */
-  PetscReal    prior_mean, prior_spread;
-  PetscBool    frozen;                                /* the tangent is that of the state it starts from */
-  PetscScalar *memory, *x, *now, *next, *sum, *force; /* work space of a group, or of a piece; force needs no neighbours */
-} KalLorenz96;
 
 static PetscErrorCode KalModelSetFromOptions_Lorenz96(KalModel model, KalOptionItems PetscOptionsObject)
 {

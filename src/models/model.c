@@ -15,6 +15,7 @@ static struct {
     {KALMODELCNN,                 KalModelCreate_CNN                },
     {KALMODELLORENZ63,            KalModelCreate_Lorenz63           },
     {KALMODELLORENZ96,            KalModelCreate_Lorenz96           },
+    {KALMODELLORENZ96AVERAGES,    KalModelCreate_Lorenz96Averages   },
     {KALMODELKURAMOTOSIVASHINSKY, KalModelCreate_KuramotoSivashinsky},
     {KALMODELADVECTION,           KalModelCreate_Advection          },
     {KALMODELLINEAR,              KalModelCreate_Linear             },

@@ -31,6 +31,7 @@ PETSC_INTERN PetscErrorCode KalModelCreate_MLP(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_CNN(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Lorenz63(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Lorenz96(KalModel);
+PETSC_INTERN PetscErrorCode KalModelCreate_Lorenz96Averages(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_KuramotoSivashinsky(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Advection(KalModel);
 PETSC_INTERN PetscErrorCode KalModelCreate_Linear(KalModel);
