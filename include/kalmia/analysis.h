@@ -159,9 +159,10 @@ typedef struct {
 
 /* What a cycle's line and the history show of a method. */
 typedef struct {
-  PetscReal loss; /* mean a sample, at the mean prediction before the update */
-  PetscReal step; /* time step or step length taken */
-  PetscReal time; /* sum of the steps */
+  PetscReal loss;   /* mean a sample, at the mean prediction before the update */
+  PetscReal step;   /* time step or step length taken */
+  PetscReal time;   /* sum of the steps */
+  PetscReal passes; /* forward passes through layers that the method made by itself in the cycle, a pass through some of them in parts of one */
   /* Of a filter; NaN where a method does not say */
   PetscReal innovation; /* d'd/(tr S + p) of whitened innovations d and anomalies S: 1 where the filter is consistent */
   PetscReal dfs;        /* degrees of freedom for signal, tr(H K) */

@@ -213,6 +213,21 @@ static PetscErrorCode Train(KalAnalysis analysis, const KalTold *told, KalNetwor
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Forward passes of a cycle; from a hidden stage on a pass counts as the part of a network's multiply-adds that it takes. */
+static PetscReal Passes(KalAnalysis analysis, PetscInt samples)
+{
+  const KalLayered *layered = (const KalLayered *)analysis->data;
+  PetscReal         behind = 0.0, sum = 0.0;
+
+  for (PetscInt l = layered->stages; l >= 1; l--) {
+    const KalLayer *layer = &analysis->layers.layer[l - 1];
+
+    behind += (PetscReal)layer->rows * layer->features * layer->units;
+    if (l > 1) sum += behind; /* what lies behind stage l - 1 */
+  }
+  return (PetscReal)analysis->N * samples * ((layered->sweep == KAL_SWEEP_TOGETHER ? 1 : layered->stages) + layered->N * sum / behind);
+}
+
 PetscErrorCode KalLayeredTell(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
 {
   KalLayered     *layered = (KalLayered *)analysis->data;
@@ -236,8 +251,9 @@ PetscErrorCode KalLayeredTell(KalAnalysis analysis, const KalTold *told, KalVerd
   }
   PetscCall(KalMembersFinite(analysis, told->cycle, "layered_step", layered->step));
   layered->time += step;
-  analysis->report.step = step;
-  analysis->report.time = layered->time;
-  *verdict              = KAL_VERDICT_ACCEPT;
+  analysis->report.step   = step;
+  analysis->report.time   = layered->time;
+  analysis->report.passes = Passes(analysis, told->batch->samples);
+  *verdict                = KAL_VERDICT_ACCEPT;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

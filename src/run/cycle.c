@@ -34,6 +34,7 @@ static PetscErrorCode Analyse(KalRun run, const KalBatch *batch, KalCycle *c)
     start = MPI_Wtime();
     PetscCall(KalAnalysisAsk(run->analysis, &ask));
     run->seconds[KAL_SECONDS_ANALYSIS] += MPI_Wtime() - start;
+    PetscCall(KalRunCountPasses(run, &ask, batch));
     PetscCall(KalRunEvaluate(run, &ask, batch, &told.predictions));
     PetscCall(KalRunDifferentiate(run, &ask, &told));
     if (!asked) PetscCall(CheckSurvivors(run, &c->failed));
@@ -132,6 +133,7 @@ static PetscErrorCode Remember(KalRun run, const KalBatch *batch, const KalCycle
   values[KAL_HISTORY_FORECAST] = run->seconds[KAL_SECONDS_FORECAST];
   values[KAL_HISTORY_OBSERVE]  = run->seconds[KAL_SECONDS_OBSERVE];
   values[KAL_HISTORY_ANALYSIS] = run->seconds[KAL_SECONDS_ANALYSIS];
+  values[KAL_HISTORY_PASSES]   = run->passes + report.passes;
   PetscCall(KalRunHistoryAdd(run, values));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -171,6 +173,7 @@ PetscErrorCode KalRunStep(KalRun run)
   if (run->dry) PetscFunctionReturn(PETSC_SUCCESS);
   start = MPI_Wtime();
   PetscCall(PetscArrayzero(run->seconds, 3));
+  run->passes = 0.0;
   if (run->timed) PetscCall(KalRunWindow(run, &batch));
   else PetscCall(KalObservationsNext(run->observations, run->cycle, &batch));
   run->seconds[KAL_SECONDS_OBSERVE] += MPI_Wtime() - start;

@@ -17,6 +17,7 @@ const KalHistoryInfo KalHistoryInfos[KAL_HISTORY_COLUMNS] = {
     {"seconds_forecast",      "time in the forecast",                                                          "s", KAL_HISTORY_ALWAYS     },
     {"seconds_observe",       "time in the observation of the members",                                        "s", KAL_HISTORY_ALWAYS     },
     {"seconds_analysis",      "time in the analysis, exchange included",                                       "s", KAL_HISTORY_ALWAYS     },
+    {"forward_passes",        "forward passes that the method asked for",                                      "1", KAL_HISTORY_ALWAYS     },
     {"model_time",            "model time of the observations",                                                "1", KAL_HISTORY_OF_TIME    },
     {"observations",          "observations, those that the background check left out among them",             "1", KAL_HISTORY_OF_TIME    },
     {"observations_rejected", "observations that the background check left out",                               "1", KAL_HISTORY_OF_TIME    },

@@ -187,7 +187,7 @@ PetscErrorCode KalRunResult(KalRun run)
   PetscCall(run->timed ? TimeResult(run, sizeof scores, scores) : TrainingResult(run, sizeof scores, scores));
   PetscCall(KalEnsembleChecksum(run->ensemble, &checksum));
   PetscCall(KalRunSeconds(run, &seconds));
-  PetscCall(PetscSNPrintf(text, sizeof text, "result: cycles=%" PetscInt_FMT " %s seconds=%.1f checksum=%016llx", run->cycle, scores, seconds, (unsigned long long)checksum));
+  PetscCall(PetscSNPrintf(text, sizeof text, "result: cycles=%" PetscInt_FMT " %s forward_passes=%.0f seconds=%.1f checksum=%016llx", run->cycle, scores, (double)KalRunPasses(run), seconds, (unsigned long long)checksum));
   PetscCall(PetscFree(run->result));
   PetscCall(PetscStrallocpy(text, &run->result));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -24,6 +24,7 @@ typedef enum {
   KAL_HISTORY_FORECAST,
   KAL_HISTORY_OBSERVE,
   KAL_HISTORY_ANALYSIS,
+  KAL_HISTORY_PASSES,
   /* of a run in time */
   KAL_HISTORY_MODEL_TIME,
   KAL_HISTORY_OBSERVATIONS,
@@ -133,6 +134,7 @@ struct _p_KalRun {
   PetscInt   historysize, reported;
   PetscInt   p, unphased;                /* observations of the last cycle; cycles before phases were counted */
   double     started, seconds[3], spent; /* forecast, observe, analysis of the cycle in hand */
+  PetscReal  passes;                     /* forward passes of the cycle in hand, the same on every rank */
   double     longestcycle, longestsnapshot;
 };
 
@@ -155,6 +157,8 @@ typedef struct {
 PETSC_INTERN PetscErrorCode KalRunTruthCreate(KalRun);
 PETSC_INTERN PetscErrorCode KalRunWindow(KalRun, KalBatch *);
 PETSC_INTERN PetscErrorCode KalRunTime(KalRun, PetscInt offset, PetscReal *time);
+PETSC_INTERN PetscErrorCode KalRunCountPasses(KalRun, const KalAsk *, const KalBatch *);
+PETSC_INTERN PetscReal      KalRunPasses(KalRun);
 PETSC_INTERN PetscErrorCode KalRunTellDomain(KalRun);
 PETSC_INTERN PetscErrorCode KalRunTellTangent(KalRun);
 PETSC_INTERN PetscErrorCode KalRunClimatologyOptions(KalRun);
