@@ -26,7 +26,7 @@ PetscErrorCode KalGpfSetFromOptions(KalAnalysis analysis, KalOptionItems PetscOp
   PetscCall(PetscOptionsEnum(Option(gpf, "step_schedule"), "How the step falls to its final value", NULL, KalSchedules, schedule, &schedule, NULL));
   PetscCall(PetscOptionsReal(Option(gpf, "step_final"), "Final step of a schedule", NULL, gpf->stepfinal, &gpf->stepfinal, NULL));
   PetscCall(PetscOptionsBool(Option(gpf, "precondition"), "The mean goes along the particles' covariance times the derivative", NULL, gpf->precondition, &gpf->precondition, NULL));
-  PetscCall(PetscOptionsBool(Option(gpf, "prior"), "The posterior has a prior, that of the model about 0", NULL, gpf->prior, &gpf->prior, NULL));
+  PetscCall(PetscOptionsBool(Option(gpf, "prior"), "The posterior has a prior, that of the model", NULL, gpf->prior, &gpf->prior, NULL));
   PetscCall(PetscOptionsEnum(Option(gpf, "derivatives"), "Where derivatives come from: the model's adjoint, or the particles' own predictions", NULL, Derivatives, derivatives, &derivatives, NULL));
   gpf->schedule   = (KalSchedule)schedule;
   gpf->linearized = (PetscBool)derivatives;
@@ -52,6 +52,7 @@ PetscErrorCode KalGpfSetUp(KalAnalysis analysis)
   gpf->K                  = gpf->sums; /* of gf, which has other points, its own */
   analysis->needs.least   = 2;
   analysis->needs.adjoint = (PetscBool)!gpf->linearized;
+  analysis->needs.prior   = gpf->prior;
   analysis->needs.untimed = PETSC_TRUE;
   if (!gpf->linearized) PetscFunctionReturn(PETSC_SUCCESS);
   analysis->space        = KAL_SPACE_ENSEMBLE;
@@ -120,8 +121,9 @@ static void Likelihood(const KalGpf *gpf, PetscInt N, const KalRows *block)
 /* X, P, phi and the mean of phi of a block: particles, the points where these are others, and derivatives of the mean loss where they come from the adjoint. */
 static PetscErrorCode Take(KalAnalysis analysis, const KalRows *block)
 {
-  KalGpf        *gpf  = (KalGpf *)analysis->data;
-  const PetscInt rows = block->count, N = analysis->N, at = gpf->points ? 1 : 0;
+  KalGpf            *gpf  = (KalGpf *)analysis->data;
+  const PetscInt     rows = block->count, N = analysis->N, at = gpf->points ? 1 : 0;
+  const PetscScalar *m = analysis->priormean; /* NULL: 0 */
 
   PetscFunctionBeginUser;
   PetscCall(Reserve(analysis, gpf, rows));
@@ -133,9 +135,9 @@ static PetscErrorCode Take(KalAnalysis analysis, const KalRows *block)
   Likelihood(gpf, N, block);
   for (PetscInt j = 0; gpf->prior && j < N; j++) {
     for (PetscInt i = 0; i < rows; i++) {
-      const PetscReal sd = analysis->prior[block->first + i];
+      const PetscReal sd = analysis->prior[block->first + i], mean = m ? m[block->first + i] : 0.0;
 
-      if (sd > 0.0) gpf->phi[i + (size_t)j * (size_t)rows] += block->x[at][i + (size_t)j * (size_t)block->ld[at]] / (sd * sd);
+      if (sd > 0.0) gpf->phi[i + (size_t)j * (size_t)rows] += (block->x[at][i + (size_t)j * (size_t)block->ld[at]] - mean) / (sd * sd);
     }
   }
   Center(rows, N, gpf->phi, gpf->mean, PETSC_FALSE);
@@ -383,7 +385,7 @@ PetscErrorCode KalGpfCreate(KalAnalysis analysis, const char *prefix, KalGpf **c
      A = (1/N) sum_i phi_i (x_i - m)' - I,   x_i <- x_i - step phi - step spread A (x_i - m)
 
    A is not formed: A X = Phi (X'X)/N - X. With -gpf_precondition phi is replaced by C phi, C = X X'/N. V is the data set's samples
-   times the mini-batch's mean loss plus |x/sd|^2/2, sd the prior's (entries with sd 0 have none). Where phi = 0 and A = 0 the flow stands; with N > n
+   times the mini-batch's mean loss plus |(x - mean)/sd|^2/2, mean and sd the prior's (entries with sd 0 have none). Where phi = 0 and A = 0 the flow stands; with N > n
    a Gaussian posterior has its own mean and covariance there (with 1/N).
 
    Without an adjoint (-gpf_derivatives ensemble) the loss's part of phi_i comes from the particles' own predictions by statistical
@@ -398,7 +400,7 @@ PetscErrorCode KalGpfCreate(KalAnalysis analysis, const char *prefix, KalGpf **c
 -  -gpf_prior <true> - with the prior, else V is that of the likelihood alone
 
    Notes:
-   The prior is about 0: -mlp_prior_center does not move it. A step much above the inverse of the largest curvature of V diverges.
+   The prior is about the mean that the model knows (KalModelMean()), else about 0: of networks about 0, -mlp_prior_center does not move it. A step much above the inverse of the largest curvature of V diverges.
 
 .seealso: KALANALYSISGF, KALANALYSISSGD, KalModelAdjoint()
 M*/
