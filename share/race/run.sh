@@ -3,7 +3,7 @@
 #   share/race/run.sh [--budget PASSES] [--ranks N] [--seeds N] [--limit SECONDS] [--out FOLDER] [--options "OPTION..."] [--list] [NAME...]
 # NAME is a problem (fashion-mnist, elliptic, forcing, lorenz96) or an entrant of one, as fashion-mnist/adam; default: all.
 # An entrant is a line of PROBLEM.txt: its name and the options that it does not share with the others, which are in PROBLEM.yaml. @ stands for
-# as many cycles as the budget allows: three are tried first, and what they took is measured. --limit is the most seconds that an entrant may take (60).
+# as many cycles as the budget allows: three are tried first, and what they took is measured. --limit is the most seconds that an entrant may take (30).
 # FOLDER (race) then has race.csv, with lines for some 20 moments of each run, logs, and plots. Entrants that race.csv has already are left out:
 # a race that was stopped goes on with the same command. --options are added to those of every entrant. KALMIA names the program (build/kalmia).
 set -euo pipefail
@@ -16,7 +16,7 @@ python=${KALMIA_PYTHON:-/usr/bin/python3}
 budget=
 ranks=2
 seeds=1
-limit=60
+limit=30
 out=race
 extra=()
 list=0

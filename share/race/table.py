@@ -10,15 +10,18 @@ import sys
 
 
 def finals(path, problem):
-    """The last line of each entrant and seed, in the order of the table."""
-    last = collections.OrderedDict()
+    """The last line of each entrant and seed, in the order of the table; of filters with the error over the second half of the run."""
+    runs = collections.OrderedDict()
     with open(path, newline="") as f:
         for row in csv.DictReader(f):
             if row["problem"] == problem:
-                last[row["entrant"], row["seed"]] = row
+                runs.setdefault((row["entrant"], row["seed"]), []).append(row)
     grouped = collections.OrderedDict()
-    for (entrant, _), row in last.items():
-        grouped.setdefault(entrant, []).append(row)
+    for (entrant, _), rows in runs.items():
+        last = rows[-1]
+        if problem == "lorenz96":
+            last["error"] = statistics.mean(float(row["error"]) ** 2 for row in rows[len(rows) // 2 :]) ** 0.5
+        grouped.setdefault(entrant, []).append(last)
     return grouped
 
 
