@@ -1,15 +1,24 @@
 /* The modified ensemble Kalman filter of Haber, Lucka and Ruthotto: fresh perturbations about one mean. */
 #include "analysisimpl.h"
+#include "projection.h"
+#include "rankone.h"
 #include "schedule.h"
 
 #define KAL_MOST_STEPS 32
+
+typedef enum {
+  KAL_DRAWS_INDEPENDENT,
+  KAL_DRAWS_RANK_ONE,
+} KalDraws;
+static const char *const Draws[] = {"independent", "rank-one", "KalDraws", "KAL_DRAWS_", NULL};
 
 typedef struct {
   /* options */
   PetscReal   damping, step, stepfinal, momentum, spread, spreadfinal;
   KalSchedule stepschedule, spreadschedule;
   PetscInt    linesearch;
-  PetscBool   antithetic;
+  PetscBool   antithetic, project;
+  KalDraws    draws;
   /* state: survives a restart */
   PetscScalar *velocity;
   PetscReal    time;
@@ -19,12 +28,15 @@ typedef struct {
   PetscReal    loss, taken, steps[KAL_MOST_STEPS];
   PetscScalar *candidate; /* velocity if the step is accepted */
   KalEnsemble  points, line;
+  /* work */
+  KalProjection projection;
+  KalRankOne    rankone;
 } KalHaber;
 
 static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscOptionsObject)
 {
   KalHaber *haber = (KalHaber *)analysis->data;
-  PetscEnum step = (PetscEnum)haber->stepschedule, spread = (PetscEnum)haber->spreadschedule;
+  PetscEnum step = (PetscEnum)haber->stepschedule, spread = (PetscEnum)haber->spreadschedule, draws = (PetscEnum)haber->draws;
 
   PetscFunctionBeginUser;
   PetscCall(PetscOptionsReal("-haber_damping", "Damping, times the mean eigenvalue of Q'Q", NULL, haber->damping, &haber->damping, NULL));
@@ -37,8 +49,11 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
   PetscCall(PetscOptionsEnum("-haber_spread_schedule", "How the spread falls to its final value", NULL, KalSchedules, spread, &spread, NULL));
   PetscCall(PetscOptionsReal("-haber_spread_final", "Final spread of a schedule", NULL, haber->spreadfinal, &haber->spreadfinal, NULL));
   PetscCall(PetscOptionsBool("-haber_antithetic", "Perturbations in mirrored pairs", NULL, haber->antithetic, &haber->antithetic, NULL));
+  PetscCall(PetscOptionsEnum("-haber_draws", "What a perturbation is made of", NULL, Draws, draws, &draws, NULL));
+  PetscCall(PetscOptionsBool("-haber_project", "The first layer moves within what the batch sees of it", NULL, haber->project, &haber->project, NULL));
   haber->stepschedule   = (KalSchedule)step;
   haber->spreadschedule = (KalSchedule)spread;
+  haber->draws          = (KalDraws)draws;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -59,9 +74,37 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   analysis->needs.vectors   = 2;
   analysis->needs.generated = PETSC_TRUE;
   analysis->needs.points    = PetscMax(analysis->N + 1, haber->linesearch);
+  if (haber->draws == KAL_DRAWS_RANK_ONE) PetscCall(KalRankOneCreate(analysis, &haber->rankone));
+  analysis->needs.untimed = (PetscBool)(haber->draws == KAL_DRAWS_RANK_ONE);
+  if (haber->project) PetscCall(KalProjectionCreate(analysis, "haber_project", &haber->projection));
   PetscCall(PetscCalloc1(analysis->n, &haber->velocity));
   PetscCall(PetscMalloc1(analysis->n, &haber->candidate));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The work space of a batch is known once the batch is. */
+static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
+{
+  KalHaber *haber = (KalHaber *)analysis->data;
+  PetscInt  samples;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
+  analysis->needs.work = 0.0;
+  if (haber->draws == KAL_DRAWS_RANK_ONE) analysis->needs.work += KalRankOneMemory(analysis, samples);
+  if (haber->project) analysis->needs.work += KalProjectionMemory(analysis, samples);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static KalRankOneDraws RankOneDraws(KalAnalysis analysis)
+{
+  const KalHaber *haber = (const KalHaber *)analysis->data;
+
+  return (KalRankOneDraws){
+      .key        = {analysis->seed, KAL_DRAW_PERTURBATION, haber->cycle, 0},
+      .spread     = KalScheduled(analysis, haber->spreadschedule, haber->spread, haber->spreadfinal, haber->cycle),
+      .antithetic = haber->antithetic
+  };
 }
 
 static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
@@ -85,7 +128,8 @@ static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
   KalHaber *haber = (KalHaber *)analysis->data;
 
   PetscFunctionBeginUser;
-  ask->points = haber->points;
+  ask->points  = haber->points;
+  ask->observe = (PetscBool)(haber->searching || haber->draws == KAL_DRAWS_INDEPENDENT); /* members of rank one are run here */
   if (haber->searching) {
     if (!haber->line) PetscCall(KalEnsembleCreateLine(analysis->comm, analysis->n, haber->linesearch, analysis->mean, haber->candidate, haber->steps, &haber->line));
     ask->points = haber->line;
@@ -108,6 +152,19 @@ static PetscErrorCode Coefficients(KalAnalysis analysis, const KalTold *told, co
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The sum of coefficients times perturbations. */
+static PetscErrorCode Combine(KalAnalysis analysis, const KalTold *told, const PetscReal *c, PetscScalar *y)
+{
+  KalHaber             *haber = (KalHaber *)analysis->data;
+  const KalRankOneDraws draws = RankOneDraws(analysis);
+
+  PetscFunctionBeginUser;
+  if (haber->draws == KAL_DRAWS_RANK_ONE) PetscCall(KalRankOneCombine(analysis, &draws, c, &haber->rankone, y));
+  else PetscCall(KalEnsembleCombine(haber->points, c, y));
+  if (haber->project) PetscCall(KalProjectionApply(analysis, told->batch, &haber->projection, y));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode TellPerturbed(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
 {
   KalHaber       *haber = (KalHaber *)analysis->data;
@@ -121,7 +178,7 @@ static PetscErrorCode TellPerturbed(KalAnalysis analysis, const KalTold *told, K
   PetscCall(KalInnovationCreate(analysis, told, analysis->N, 1.0, 0, &in));
   PetscCall(PetscCalloc1(analysis->N + 1, &c));
   PetscCall(Coefficients(analysis, told, &in, c));
-  PetscCall(KalEnsembleCombine(haber->points, c, haber->candidate));
+  PetscCall(Combine(analysis, told, c, haber->candidate));
   for (i = 0; i < analysis->n; i++) haber->candidate[i] += haber->momentum * haber->velocity[i];
   haber->loss           = in.loss;
   haber->taken          = step;
@@ -172,11 +229,16 @@ static PetscErrorCode TellLine(KalAnalysis analysis, const KalTold *told, KalVer
 
 static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
 {
-  KalHaber *haber = (KalHaber *)analysis->data;
+  KalHaber             *haber = (KalHaber *)analysis->data;
+  const KalRankOneDraws draws = RankOneDraws(analysis);
+  KalTold               mine  = *told;
 
   PetscFunctionBeginUser;
   if (haber->searching) PetscCall(TellLine(analysis, told, verdict));
-  else PetscCall(TellPerturbed(analysis, told, verdict));
+  else {
+    if (haber->draws == KAL_DRAWS_RANK_ONE) PetscCall(KalRankOnePredict(analysis, told, &draws, &haber->rankone, &mine));
+    PetscCall(TellPerturbed(analysis, &mine, verdict));
+  }
   analysis->report.step = haber->taken;
   if (*verdict == KAL_VERDICT_ACCEPT) haber->time += haber->taken;
   analysis->report.time = haber->time;
@@ -219,6 +281,8 @@ static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
 
   PetscFunctionBeginUser;
   PetscCall(PetscViewerASCIIPrintf(viewer, "  damping %g tr/N, step %g (%s), momentum %g, spread %g (%s)%s", (double)haber->damping, (double)haber->step, KalSchedules[haber->stepschedule], (double)haber->momentum, (double)haber->spread, KalSchedules[haber->spreadschedule], haber->antithetic ? ", antithetic" : ""));
+  if (haber->draws == KAL_DRAWS_RANK_ONE) PetscCall(PetscViewerASCIIPrintf(viewer, ", of rank one in each layer"));
+  if (haber->project) PetscCall(PetscViewerASCIIPrintf(viewer, ", projected"));
   if (haber->linesearch) PetscCall(PetscViewerASCIIPrintf(viewer, ", line search over %" PetscInt_FMT " halvings", haber->linesearch));
   PetscCall(PetscViewerASCIIPrintf(viewer, "\n"));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -231,6 +295,8 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
   PetscFunctionBeginUser;
   PetscCall(KalEnsembleDestroy(&haber->points));
   PetscCall(KalEnsembleDestroy(&haber->line));
+  if (haber->project) PetscCall(KalProjectionDestroy(&haber->projection));
+  if (haber->draws == KAL_DRAWS_RANK_ONE) PetscCall(KalRankOneDestroy(&haber->rankone));
   PetscCall(PetscFree(haber->velocity));
   PetscCall(PetscFree(haber->candidate));
   PetscCall(PetscFree(analysis->data));
@@ -251,11 +317,24 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
 .  -haber_line_search <0> - step lengths mu, mu/2, ... that are evaluated at once, the one with the least loss is taken; none better: the cycle is rejected
 .  -haber_momentum <0> - beta
 .  -haber_spread <0.1>, -haber_spread_schedule <constant>, -haber_spread_final <0.01> - standard deviation of the perturbations, times the prior's
--  -haber_antithetic <false> - perturbations in mirrored pairs
+.  -haber_antithetic <false> - perturbations in mirrored pairs
+.  -haber_draws <independent> - independent: a normal number for every weight; rank-one: for every layer of a network a sign of each
+                                unit times a normal number of each feature, and of the bias
+-  -haber_project <false> - of a network's first layer: Omega c is replaced by what is expected of it given the batch's inputs and predictions
 
    Notes:
+   Perturbations of rank one have the same standard deviations, and no two weights are correlated. Members are run by the method
+   itself, without their weights being made: the network's own products serve all of them, and what is left to each is a scalar product
+   a unit's features and sample. Ranks share the members; members whose predictions are not finite take no part.
+
+   The projection: predictions depend on a perturbation W of the first layer through W F' alone, F the batch's inputs with
+   the bias's 1. Omega c is a sum over members, and what of it F does not see is noise: each unit's part g becomes
+   V F' (F V F')^{-1} F g, V the prior's variances. The expectation of the increment is the same, its variance is
+   less by the share of rows of F in the weights of a unit; batches with as many samples as these are left alone.
+
    Differences from the re-implementations the formula was read in: the damping is relative to the trace, anomalies are
-   taken about the members' mean (so that Omega's mean is removed), and the loss' weight whitens Q.
+   taken about the members' mean (so that Omega's mean is removed), and the loss' weight whitens Q. Draws of rank one and the
+   projection are additions.
 
 .seealso: KALANALYSISEKI
 M*/
@@ -274,6 +353,7 @@ PetscErrorCode KalAnalysisCreate_Haber(KalAnalysis analysis)
   analysis->takes              = KAL_TAKES_SPACE | KAL_TAKES_SOLVER | KAL_TAKES_SCHEDULE;
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;
+  analysis->ops.check          = Check;
   analysis->ops.begin          = Begin;
   analysis->ops.ask            = Ask;
   analysis->ops.tell           = Tell;

@@ -206,11 +206,13 @@ static PetscErrorCode EvaluateQueue(KalRun run, const KalAsk *ask, const KalSpan
 */
 PetscErrorCode KalRunEvaluate(KalRun run, const KalAsk *ask, const KalBatch *batch, KalEnsemble *predictions)
 {
-  PetscInt  N;
-  KalSpan   span;
-  PetscBool together;
+  PetscInt     N;
+  KalSpan      span;
+  PetscBool    together;
+  KalModelOps *ops;
 
   PetscFunctionBeginUser;
+  PetscCall(KalModelGetOps(run->model, &ops));
   PetscCall(KalEnsembleGetSizes(ask->points, NULL, &N));
   PetscCall(KalRunTime(run, ask->from, &span.from));
   PetscCall(KalRunTime(run, ask->to, &span.to));
@@ -221,6 +223,10 @@ PetscErrorCode KalRunEvaluate(KalRun run, const KalAsk *ask, const KalBatch *bat
     PetscCall(PetscFree(run->status));
     PetscCall(PetscMalloc1(N, &run->status));
     run->points = N;
+  }
+  if (!ask->observe && !ops->propagate) { /* nothing is done with the points: they need not be made */
+    PetscCall(PetscArrayzero(run->status, N));
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
   if (run->schedule == KAL_RUN_DYNAMIC && run->size > 1) PetscCall(EvaluateQueue(run, ask, &span, batch, *predictions));
   else {

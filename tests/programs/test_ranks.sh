@@ -62,6 +62,10 @@ cases=(
    $image -model_type cnn -cnn_input 4,5,1 -cnn_layers conv:3:2,conv:2:2,dense:5,dense:4 -cnn_activation tanh -analysis_type haber -observations_batch 53 -ensemble_size 13"
   "etki, a subspace, single, images
    $image -mlp_layers 20,9,4 -parameterization_type subspace -subspace_ranks 3x5,4x9 -analysis_type etki -observations_batch 53 -ensemble_size 13 -model_precision single"
+  "haber, rank-one, projected, momentum, antithetic, images, single
+   $image -mlp_layers 20,13,9,4 -analysis_type haber -haber_draws rank-one -haber_project -haber_antithetic -haber_momentum 0.9 -observations_batch 7 -ensemble_size 300 -model_precision single"
+  "haber, rank-one, projected, line search, cnn, fewer members than ranks
+   $image -model_type cnn -cnn_input 4,5,1 -cnn_layers conv:3:2,pool:2,dense:4 -analysis_type haber -haber_draws rank-one -haber_project -haber_line_search 3 -haber_step 1 -observations_batch 2 -ensemble_size 4"
   "layered, cnn, fewer networks than ranks
    $class -model_type cnn -cnn_input 5,4,1 -cnn_layers conv:3:2,pool:2,dense:4 -analysis_type layered -layered_perturbations 16 -layered_draws orthogonal -observations_batch 29 -ensemble_size 2"
   "layered, one network, orthogonal, relative spread, single

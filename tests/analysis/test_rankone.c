@@ -1,0 +1,329 @@
+/* ranks: 1 3 */
+/*
+  haber with perturbations of rank one, and with the projection on what a batch sees, against its formula in dense loops over members
+  whose weights are made one by one; against central differences of the loss, which increments approach with the number of members.
+*/
+#include "kaltest.h"
+
+#define SAMPLES 5
+#define INPUTS  12
+#define HIDDEN  7
+#define OUTPUTS 3
+#define FIRST   (HIDDEN * (INPUTS + 1))
+#define SIZE    (FIRST + OUTPUTS * (HIDDEN + 1))
+#define P       (SAMPLES * OUTPUTS)
+#define N       14
+#define DRAWS   (HIDDEN + INPUTS + 1 + OUTPUTS + HIDDEN + 1)
+#define NETWORK "-mlp_layers 12,7,3 -mlp_activation tanh -mlp_prior_scale 0.5 -mlp_prior_bias_scale 0.2 -observations_loss squared -observations_noise 0.25"
+
+static double   inputs[SAMPLES * INPUTS], targets[P];
+static PetscInt seed;
+
+static void MakeData(void)
+{
+  for (int i = 0; i < SAMPLES * INPUTS; i++) inputs[i] = sin(1.0 + 1.7 * i);
+  for (int i = 0; i < P; i++) targets[i] = cos(2.3 * i);
+  seed = 3;
+}
+
+/* The network before one cycle and after it. */
+static PetscErrorCode OneCycle(const char *options, double *before, double *after)
+{
+  KalRun             run;
+  KalObservations    obs;
+  KalModel           model;
+  KalEnsemble        ensemble;
+  const PetscScalar *mean;
+  char               text[64];
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscOptionsClear(NULL));
+  PetscCall(PetscOptionsInsertString(NULL, "-analysis_type haber -haber_step 1 -run_monitor_every 0 -run_progress 0 -run_cycles 1 -run_evaluate_ensemble 0 -observations_normalize none " NETWORK));
+  PetscCall(PetscOptionsInsertString(NULL, options));
+  PetscCall(PetscSNPrintf(text, sizeof text, "-run_seed %" PetscInt_FMT, seed));
+  PetscCall(PetscOptionsInsertString(NULL, text));
+  PetscCall(KalRunCreate(PETSC_COMM_WORLD, &run));
+  PetscCall(KalRunGetObservations(run, &obs));
+  PetscCall(KalObservationsSetArrays(obs, KAL_SET_TRAIN, SAMPLES, INPUTS, inputs, OUTPUTS, targets));
+  PetscCall(KalRunSetFromOptions(run));
+  PetscCall(KalRunSetQuiet(run, PETSC_TRUE));
+  PetscCall(KalRunSetUp(run));
+  PetscCall(KalRunGetModel(run, &model));
+  PetscCall(KalModelInitial(model, (KalKey){seed, KAL_DRAW_CENTER, 0, 0}, before));
+  PetscCall(KalRunStep(run));
+  PetscCall(KalRunGetEnsemble(run, &ensemble));
+  PetscCall(KalEnsembleGetMean(ensemble, &mean));
+  PetscCall(PetscArraycpy(after, mean, SIZE));
+  PetscCall(KalRunDestroy(&run));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void Predict(const double *x, double *g)
+{
+  for (int s = 0; s < SAMPLES; s++) {
+    double h[HIDDEN];
+
+    for (int u = 0; u < HIDDEN; u++) {
+      h[u] = x[HIDDEN * INPUTS + u];
+      for (int i = 0; i < INPUTS; i++) h[u] += x[u * INPUTS + i] * inputs[s * INPUTS + i];
+      h[u] = tanh(h[u]);
+    }
+    for (int k = 0; k < OUTPUTS; k++) {
+      g[s * OUTPUTS + k] = x[FIRST + OUTPUTS * HIDDEN + k];
+      for (int u = 0; u < HIDDEN; u++) g[s * OUTPUTS + k] += x[FIRST + k * HIDDEN + u] * h[u];
+    }
+  }
+}
+
+static double Loss(const double *x)
+{
+  double g[P], sum = 0.0;
+
+  Predict(x, g);
+  for (int i = 0; i < P; i++) sum += 0.5 * (g[i] - targets[i]) * (g[i] - targets[i]) / 0.25;
+  return sum;
+}
+
+/* Departure of a member from the network: signs of units times factors of features, layer by layer; biases behind weights. */
+static PetscErrorCode Perturbation(PetscInt member, double spread, PetscBool antithetic, double *x)
+{
+  const int    units[] = {HIDDEN, OUTPUTS}, features[] = {INPUTS, HIDDEN};
+  const double mirror = antithetic && member % 2 ? -1.0 : 1.0;
+  float        z[DRAWS], *at = z;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalDrawNormalSingle((KalKey){seed, KAL_DRAW_PERTURBATION, 0, antithetic ? member / 2 : member}, 0, DRAWS, z));
+  for (int l = 0; l < 2; l++) {
+    for (int u = 0; u < units[l]; u++) {
+      const double sign = mirror * (at[u] < 0.0F ? -1.0 : 1.0);
+
+      for (int i = 0; i < features[l]; i++) x[u * features[l] + i] = sign * spread * 0.5 * (double)at[units[l] + i];
+      x[units[l] * features[l] + u] = sign * spread * 0.2 * (double)at[units[l] + features[l]];
+    }
+    x += units[l] * (features[l] + 1);
+    at += units[l] + features[l] + 1;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* x solves A x = b, n x n, by elimination without pivots: A is positive definite. */
+static void SolveDense(int n, double *A, double *b)
+{
+  for (int k = 0; k < n; k++) {
+    for (int i = k + 1; i < n; i++) {
+      const double f = A[i * n + k] / A[k * n + k];
+
+      for (int j = k; j < n; j++) A[i * n + j] -= f * A[k * n + j];
+      b[i] -= f * b[k];
+    }
+  }
+  for (int i = n - 1; i >= 0; i--) {
+    for (int j = i + 1; j < n; j++) b[i] -= A[i * n + j] * b[j];
+    b[i] /= A[i * n + i];
+  }
+}
+
+/* g <- V F' (F V F')^{-1} F g for each unit of the first layer */
+static void Project(double *x)
+{
+  const double v[2] = {0.25, 0.04};
+
+  for (int u = 0; u < HIDDEN; u++) {
+    double A[SAMPLES * SAMPLES], t[SAMPLES], *w = x + u * INPUTS, *b = x + HIDDEN * INPUTS + u;
+
+    for (int r = 0; r < SAMPLES; r++) {
+      t[r] = *b;
+      for (int i = 0; i < INPUTS; i++) t[r] += w[i] * inputs[r * INPUTS + i];
+      for (int s = 0; s < SAMPLES; s++) {
+        A[r * SAMPLES + s] = v[1];
+        for (int i = 0; i < INPUTS; i++) A[r * SAMPLES + s] += v[0] * inputs[r * INPUTS + i] * inputs[s * INPUTS + i];
+      }
+    }
+    SolveDense(SAMPLES, A, t);
+    *b = 0.0;
+    for (int i = 0; i < INPUTS; i++) w[i] = 0.0;
+    for (int r = 0; r < SAMPLES; r++) {
+      *b += v[1] * t[r];
+      for (int i = 0; i < INPUTS; i++) w[i] += v[0] * t[r] * inputs[r * INPUTS + i];
+    }
+  }
+}
+
+/* Omega c with c = (Q'Q + damping tr/N)^{-1} Q'r, less its mean. */
+static PetscErrorCode Increment(const double *theta, double spread, double damping, PetscBool antithetic, double *y)
+{
+  double omega[N][SIZE], Q[N][P], S[N * N], c[N], center[P], mean[P] = {0.0}, trace = 0.0, average = 0.0;
+
+  PetscFunctionBeginUser;
+  Predict(theta, center);
+  for (int j = 0; j < N; j++) {
+    double x[SIZE];
+
+    PetscCall(Perturbation(j, spread, antithetic, omega[j]));
+    for (int i = 0; i < SIZE; i++) x[i] = theta[i] + omega[j][i];
+    Predict(x, Q[j]);
+    for (int i = 0; i < P; i++) mean[i] += Q[j][i] / N;
+  }
+  for (int j = 0; j < N; j++) {
+    c[j] = 0.0;
+    for (int i = 0; i < P; i++) Q[j][i] = (Q[j][i] - mean[i]) / 0.5;
+    for (int i = 0; i < P; i++) c[j] += Q[j][i] * (targets[i] - center[i]) / 0.5;
+    for (int i = 0; i < P; i++) trace += Q[j][i] * Q[j][i];
+  }
+  for (int j = 0; j < N; j++) {
+    for (int k = 0; k < N; k++) {
+      S[j * N + k] = j == k ? damping * trace / N : 0.0;
+      for (int i = 0; i < P; i++) S[j * N + k] += Q[j][i] * Q[k][i];
+    }
+  }
+  SolveDense(N, S, c);
+  for (int j = 0; j < N; j++) average += c[j] / N;
+  for (int i = 0; i < SIZE; i++) {
+    y[i] = 0.0;
+    for (int j = 0; j < N; j++) y[i] += (c[j] - average) * omega[j][i];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static double Distance(const double *a, const double *b)
+{
+  double squares = 0.0, norm = 0.0;
+
+  for (int i = 0; i < SIZE; i++) {
+    squares += (a[i] - b[i]) * (a[i] - b[i]);
+    norm += b[i] * b[i];
+  }
+  return sqrt(squares / norm);
+}
+
+static void ACycleIsItsFormula(void **state)
+{
+  const struct {
+    const char *options;
+    PetscBool   antithetic, project;
+    double      tolerance;
+  } cases[] = {
+      {"-haber_draws rank-one",                                                PETSC_FALSE, PETSC_FALSE, 1e-6},
+      {"-haber_draws rank-one -haber_antithetic",                              PETSC_TRUE,  PETSC_FALSE, 1e-6},
+      {"-haber_draws rank-one -haber_project",                                 PETSC_FALSE, PETSC_TRUE,  1e-4},
+      {"-haber_draws rank-one -haber_project -model_precision single",         PETSC_FALSE, PETSC_TRUE,  1e-3},
+      {"-haber_draws rank-one -run_schedule dynamic -analysis_space ensemble", PETSC_FALSE, PETSC_FALSE, 1e-6},
+  };
+
+  (void)state;
+  MakeData();
+  for (size_t t = 0; t < sizeof cases / sizeof cases[0]; t++) {
+    double before[SIZE], after[SIZE], y[SIZE];
+    char   options[256];
+
+    snprintf(options, sizeof options, "%s -ensemble_size %d -haber_spread 0.3 -haber_damping 0.7", cases[t].options, N);
+    KalCall(OneCycle(options, before, after));
+    KalCall(Increment(before, 0.3, 0.7, cases[t].antithetic, y));
+    if (cases[t].project) Project(y);
+    for (int i = 0; i < SIZE; i++) after[i] -= before[i];
+    if (Distance(after, y) > cases[t].tolerance) print_error("%s: off by %g\n", cases[t].options, Distance(after, y));
+    KalAssert(Distance(after, y) <= cases[t].tolerance);
+  }
+}
+
+/* Angle between an increment under strong damping and the gradient in the prior's metric. */
+static double Angle(const char *options)
+{
+  double before[SIZE], after[SIZE], product = 0.0, norm = 0.0, squares = 0.0;
+  char   all[256];
+
+  snprintf(all, sizeof all, "-haber_spread 1e-3 -haber_damping 1e6 -haber_step 1e6 %s", options);
+  KalCall(OneCycle(all, before, after));
+  for (int i = 0; i < SIZE; i++) {
+    const double at = before[i], step = 1e-5, moved = after[i] - at, sd = (i >= HIDDEN * INPUTS && i < FIRST) || i >= FIRST + OUTPUTS * HIDDEN ? 0.2 : 0.5;
+    double       slope;
+
+    before[i] = at + step;
+    slope     = Loss(before);
+    before[i] = at - step;
+    slope     = -sd * (slope - Loss(before)) / (2.0 * step);
+    before[i] = at;
+    product += slope * moved / sd;
+    norm += slope * slope;
+    squares += moved * moved / (sd * sd);
+  }
+  return acos(product / sqrt(norm * squares));
+}
+
+static double MeanAngle(const char *options)
+{
+  double sum = 0.0;
+
+  for (seed = 0; seed < 6; seed++) sum += Angle(options) / 6.0;
+  return sum;
+}
+
+static void IncrementsApproachTheGradientWithTheirNumber(void **state)
+{
+  double few, many, projected, independent;
+
+  (void)state;
+  MakeData();
+  few         = MeanAngle("-haber_draws rank-one -ensemble_size 512");
+  many        = MeanAngle("-haber_draws rank-one -ensemble_size 8192");
+  projected   = MeanAngle("-haber_draws rank-one -haber_project -ensemble_size 512");
+  independent = MeanAngle("-haber_project -ensemble_size 512");
+  if (fabs(few / many - 4.0) > 1.0) print_error("%g with 512, %g with 8192\n", few, many);
+  KalAssert(fabs(few / many - 4.0) <= 1.0);
+  KalAssert(many < 0.2);
+  /* 5 of the 13 directions of the first layer's units are left, so that 59 of 115 are */
+  if (fabs(projected / few - sqrt(59.0 / 115.0)) > 0.12) print_error("%g projected, %g without, %g of independent draws\n", projected, few, independent);
+  KalAssert(fabs(projected / few - sqrt(59.0 / 115.0)) <= 0.12);
+  KalAssert(fabs(independent / projected - 1.0) < 0.2);
+}
+
+static void WhatABatchSeesStays(void **state)
+{
+  double before[SIZE], whole[SIZE], projected[SIZE];
+
+  (void)state;
+  MakeData();
+  KalCall(OneCycle("-ensemble_size 14", before, whole));
+  KalCall(OneCycle("-ensemble_size 14 -haber_project", before, projected));
+  for (int i = FIRST; i < SIZE; i++) KalAssert(whole[i] == projected[i]); /* the second layer is not projected */
+  for (int s = 0; s < SAMPLES; s++) {                                     /* and what the batch sees of the first is as it was */
+    for (int u = 0; u < HIDDEN; u++) {
+      double t[2] = {whole[HIDDEN * INPUTS + u], projected[HIDDEN * INPUTS + u]};
+
+      for (int i = 0; i < INPUTS; i++) {
+        t[0] += whole[u * INPUTS + i] * inputs[s * INPUTS + i];
+        t[1] += projected[u * INPUTS + i] * inputs[s * INPUTS + i];
+      }
+      KalAssertNear(t[0], t[1], 1e-5);
+    }
+  }
+}
+
+static void ModelsWithoutLayersAreRefused(void **state)
+{
+  const char *const options[] = {"-haber_draws rank-one", "-haber_project"};
+
+  (void)state;
+  for (int k = 0; k < 2; k++) {
+    KalAnalysis analysis;
+
+    KalCall(PetscOptionsClear(NULL));
+    KalCall(PetscOptionsInsertString(NULL, options[k]));
+    KalCall(KalAnalysisCreate(PETSC_COMM_WORLD, &analysis));
+    KalCall(KalAnalysisSetType(analysis, "haber"));
+    KalCall(KalAnalysisSetSizes(analysis, 5, 6));
+    KalCall(KalAnalysisSetFromOptions(analysis));
+    KalCallFails(KalAnalysisSetUp(analysis), "this -model_type has none: take mlp or cnn");
+    KalCall(KalAnalysisDestroy(&analysis));
+  }
+  KalCall(PetscOptionsClear(NULL));
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(ACycleIsItsFormula),
+    cmocka_unit_test(IncrementsApproachTheGradientWithTheirNumber),
+    cmocka_unit_test(WhatABatchSeesStays),
+    cmocka_unit_test(ModelsWithoutLayersAreRefused),
+};
+
+KAL_TEST_MAIN("analysis rank-one", tests)
