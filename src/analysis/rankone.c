@@ -13,11 +13,10 @@
 #include <math.h>
 #include <string.h>
 
-#define KAL_RANKONE_MEMBERS 256   /* drawn together */
 #define KAL_RANKONE_NUMBERS 65536 /* of their states at once: they stay in the second-level cache */
 #define KAL_RANKONE_PAD     32    /* numbers that fill a panel, at most */
 
-static PetscErrorCode Work(KalRankOne *one, size_t bytes)
+PetscErrorCode KalRankOneWork(KalRankOne *one, size_t bytes)
 {
   PetscFunctionBeginUser;
   if (bytes > one->bytes) {
@@ -40,28 +39,42 @@ static void Signs(PetscInt count, PetscBool mirrored, float *z)
   for (PetscInt u = 0; u < count; u++) z[u] = (z[u] < 0.0F) == (mirrored == PETSC_TRUE) ? 1.0F : -1.0F;
 }
 
+/* The sign of a member for a unit, numbered over all layers: a row and a column of a Hadamard matrix without its first column. */
+static inline PetscBool Mirrored(PetscInt row, PetscInt unit)
+{
+  unsigned int common = (unsigned int)row & (unsigned int)(unit + 1), parity = 0;
+
+  for (; common; common &= common - 1) parity ^= 1;
+  return (PetscBool)parity;
+}
+
 /* What some members are made of, a member contiguous; the one behind the last member is the network itself: all zeros. */
-static PetscErrorCode Draw(KalAnalysis analysis, const KalRankOneDraws *draws, KalRankOne *one, PetscInt first, PetscInt count)
+PetscErrorCode KalRankOneDraw(KalAnalysis analysis, const KalRankOneDraws *draws, KalRankOne *one, PetscInt first, PetscInt count)
 {
   KalKey key = draws->key;
 
   PetscFunctionBeginUser;
   PetscCall(KalEventBegin(KAL_EVENT_DRAW));
   for (PetscInt k = 0; k < count; k++) {
-    const PetscInt j = first + k;
-    float         *z = one->drawn + (size_t)k * (size_t)one->draws;
+    const PetscInt j    = first + k;
+    float         *z    = one->drawn + (size_t)k * (size_t)one->draws;
+    PetscInt       unit = 0;
 
     if (j == one->N) {
       memset(z, 0, (size_t)one->draws * sizeof *z);
       continue;
     }
-    key.member = draws->antithetic ? j / 2 : j;
+    if (draws->flipped) key.member = j / one->block;
+    else key.member = draws->antithetic ? j / 2 : j;
     PetscCall(KalDrawNormalSingle(key, 0, one->draws, z));
     for (PetscInt l = 0; l < analysis->layers.count; l++) {
       const KalLayer *layer = &analysis->layers.layer[l];
       const PetscInt  at = one->at[l], factors = at + layer->units;
 
-      Signs(layer->units, (PetscBool)(draws->antithetic && j % 2), z + at);
+      if (draws->flipped) {
+        for (PetscInt u = 0; u < layer->units; u++) z[at + u] = Mirrored(j % one->block, unit + u) ? -1.0F : 1.0F;
+      } else Signs(layer->units, (PetscBool)(draws->antithetic && j % 2), z + at);
+      unit += layer->units;
       Factors(layer->features + 1, draws->spread, one->deviation + factors, z + factors);
     }
   }
@@ -83,6 +96,50 @@ static PetscErrorCode Draw(KalAnalysis analysis, const KalRankOneDraws *draws, K
 #define PACK    pack
 #include "rankone_kernels.h"
 
+/* The signs of each sample of a view for each unit of a layer: random ones, or all 1. */
+static PetscErrorCode Flip(const KalLayer *layer, PetscInt l, const KalRankOneDraws *draws, const KalRankOneView *view, float *flip)
+{
+  const PetscInt units = layer->units, words = (units + 31) / 32;
+  const KalKey   key = {draws->key.seed, KAL_DRAW_LAYER, draws->key.cycle, l};
+  unsigned int  *bits;
+
+  PetscFunctionBeginUser;
+  for (PetscInt64 i = 0; i < (PetscInt64)view->samples * layer->rows * units; i++) flip[i] = 1.0F;
+  if (!draws->flipped) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1((size_t)view->samples * words, &bits));
+  PetscCall(KalDrawBits(key, (PetscInt64)view->first * words, (PetscInt64)view->samples * words, bits));
+  for (PetscInt s = 0; s < view->samples; s++) {
+    for (PetscInt u = 0; u < units; u++) flip[(size_t)s * units + u] = bits[(size_t)s * words + u / 32] >> (u % 32) & 1U ? 1.0F : -1.0F;
+  }
+  PetscCall(PetscFree(bits));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalRankOneRun - Runs some members on some samples of the batch
+
+  Not Collective. Without view->delta their predictions go to one->predictions; the samples are all of the batch then.
+*/
+PetscErrorCode KalRankOneRun(KalAnalysis analysis, const KalBatch *batch, const KalRankOneDraws *draws, const KalRankOneView *view, KalRankOne *one, PetscInt from, PetscInt to)
+{
+  const PetscInt L    = analysis->layers.count;
+  KalRankOneView with = *view;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(L, &with.flip));
+  for (PetscInt l = 0; l < L; l++) {
+    const KalLayer *layer = &analysis->layers.layer[l];
+
+    PetscCall(PetscMalloc1((size_t)view->samples * (size_t)layer->rows * (size_t)layer->units, &with.flip[l]));
+    PetscCall(Flip(layer, l, draws, view, with.flip[l]));
+  }
+  if (analysis->layers.precision == KAL_SINGLE) PetscCall(RunSingle(analysis, batch, draws, &with, one, from, to));
+  else PetscCall(RunDouble(analysis, batch, draws, &with, one, from, to));
+  for (PetscInt l = 0; l < L; l++) PetscCall(PetscFree(with.flip[l]));
+  PetscCall(PetscFree(with.flip));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   KalRankOneCreate - Makes ready for members of the analysis's network
 
@@ -92,12 +149,16 @@ PetscErrorCode KalRankOneCreate(KalAnalysis analysis, KalRankOne *one)
 {
   const KalLayers *layers    = &analysis->layers;
   size_t           increment = 0;
+  PetscInt         units     = 0;
 
   PetscFunctionBeginUser;
   PetscCheck(layers->count, analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_draws rank-one perturbs the layers of a network, and this -model_type has none: take mlp or cnn");
   PetscCall(KalGroupCreate(analysis->comm, 1, &one->group));
   PetscCall(PetscMalloc1(layers->count, &one->at));
   one->N     = analysis->N;
+  one->block = 1;
+  for (PetscInt l = 0; l < layers->count; l++) units += layers->layer[l].units;
+  while (one->block <= units) one->block *= 2;
   one->draws = 0;
   for (PetscInt l = 0; l < layers->count; l++) {
     const KalLayer *layer = &layers->layer[l];
@@ -142,7 +203,8 @@ static PetscErrorCode Prepare(KalAnalysis analysis, const KalBatch *batch, KalRa
 */
 PetscErrorCode KalRankOnePredict(KalAnalysis analysis, const KalTold *told, const KalRankOneDraws *draws, KalRankOne *one, KalTold *mine)
 {
-  const PetscInt p = told->batch->samples * told->batch->outputs;
+  const PetscInt p    = told->batch->samples * told->batch->outputs;
+  KalRankOneView view = {.first = 0, .samples = told->batch->samples};
   PetscInt       first, last;
   PetscScalar   *y;
 
@@ -150,8 +212,7 @@ PetscErrorCode KalRankOnePredict(KalAnalysis analysis, const KalTold *told, cons
   PetscCall(Prepare(analysis, told->batch, one));
   PetscCall(KalEnsembleGetOwnershipRange(one->predictions, &first, &last));
   PetscCall(KalEventBegin(KAL_EVENT_OBSERVE));
-  if (analysis->layers.precision == KAL_SINGLE) PetscCall(PredictSingle(analysis, told->batch, draws, one, first, last));
-  else PetscCall(PredictDouble(analysis, told->batch, draws, one, first, last));
+  PetscCall(KalRankOneRun(analysis, told->batch, draws, &view, one, first, last));
   PetscCall(KalEventEnd(KAL_EVENT_OBSERVE));
   for (PetscInt j = first; j < last; j++) {
     PetscReal sum = 0.0;
@@ -166,101 +227,6 @@ PetscErrorCode KalRankOnePredict(KalAnalysis analysis, const KalTold *told, cons
   *mine             = *told;
   mine->predictions = one->predictions;
   mine->status      = one->status;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Increments of a layer: its panels of units, the numbers of one of them, and from which to which are this rank's. */
-typedef struct {
-  PetscInt width, panels, pitch, from, to;
-  size_t   numbers;
-} KalShape;
-
-static KalShape Shape(const KalRankOne *one, const KalLayer *layer)
-{
-  const PetscInt height = KalPanelsGet()->height;
-  KalShape       shape  = {.width = KalPanelsChoose(KalPanelsGet(), layer->units)->width, .pitch = KalPanelCount(layer->features + 1, height) * height};
-
-  shape.panels  = KalPanelCount(layer->units, shape.width);
-  shape.numbers = (size_t)shape.width * (size_t)shape.pitch;
-  KalGroupShare(&one->group, shape.panels, &shape.from, &shape.to);
-  return shape;
-}
-
-/* Adds coefficients c times perturbations of some members to this rank's share of a layer's increments. */
-static PetscErrorCode AddProducts(const KalLayer *layer, const KalShape *shape, PetscInt members, const PetscReal *c, const float *drawn, PetscBool add, KalRankOne *one, PetscReal *increment)
-{
-  const KalPanels     *kernels = KalPanelsGet();
-  const KalPanelWidth *kernel  = KalPanelsChoose(kernels, layer->units);
-  const PetscInt       height = kernels->height, units = shape->panels * shape->width;
-  PetscReal           *left, *right;
-
-  PetscFunctionBeginUser;
-  PetscCall(Work(one, (size_t)KAL_RANKONE_MEMBERS * (size_t)(height + units) * sizeof(PetscReal) + KAL_PANEL_ALIGN));
-  left  = (PetscReal *)KalPanelsAlign(one->work);
-  right = left + (size_t)KAL_RANKONE_MEMBERS * (size_t)height;
-  for (PetscInt k = 0; k < members; k++) {
-    for (PetscInt u = 0; u < units; u++) right[(size_t)k * units + u] = u < layer->units ? c[k] * (PetscReal)drawn[(size_t)k * one->draws + u] : 0.0;
-  }
-  for (PetscInt i = 0; i < shape->pitch; i += height) {
-    const PetscInt taken = PetscMin(height, layer->features + 1 - i);
-
-    for (PetscInt k = 0; k < members; k++) {
-      const float *b = drawn + (size_t)k * one->draws + layer->units + i;
-
-      for (PetscInt f = 0; f < height; f++) left[(size_t)k * height + f] = f < taken ? (PetscReal)b[f] : 0.0;
-    }
-    for (PetscInt p = shape->from; p < shape->to; p++) kernel->product(members, left, right + p * shape->width, units, add, increment + (size_t)p * shape->numbers + i, (size_t)shape->pitch);
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* All ranks get the increments of all units, and put them where the layer's parameters are. */
-static PetscErrorCode GatherLayer(const KalRankOne *one, const KalLayer *layer, PetscReal *increment, PetscScalar *y)
-{
-  const KalShape shape = Shape(one, layer);
-  const PetscInt F     = layer->features;
-
-  PetscFunctionBeginUser;
-  PetscCall(KalGroupGather(&one->group, shape.panels, shape.numbers * sizeof *increment, increment));
-  for (PetscInt u = 0; u < layer->units; u++) {
-    PetscCall(PetscArraycpy(y + layer->offset + (PetscInt64)u * F, increment + (size_t)u * shape.pitch, F));
-    if (layer->biased) y[layer->offset + (PetscInt64)layer->units * F + u] = increment[(size_t)u * shape.pitch + F];
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/*
-  KalRankOneCombine - Sums the members' departures from the network, each times a coefficient
-
-  Collective. Each number is one chain over the members; ranks share the units.
-*/
-PetscErrorCode KalRankOneCombine(KalAnalysis analysis, const KalRankOneDraws *draws, const PetscReal *c, KalRankOne *one, PetscScalar *y)
-{
-  const KalLayer *layer = analysis->layers.layer;
-  PetscReal      *increment;
-
-  PetscFunctionBeginUser;
-  for (PetscInt j = 0; j < one->N; j += KAL_RANKONE_MEMBERS) {
-    const PetscInt members = PetscMin(KAL_RANKONE_MEMBERS, one->N - j);
-
-    PetscCall(Draw(analysis, draws, one, j, members));
-    increment = one->increment;
-    for (PetscInt l = 0; l < analysis->layers.count; l++) {
-      const KalShape shape = Shape(one, &layer[l]);
-
-      PetscCall(AddProducts(&layer[l], &shape, members, c + j, one->drawn + one->at[l], (PetscBool)(j > 0), one, increment));
-      increment += shape.numbers * (size_t)shape.panels;
-    }
-  }
-  PetscCall(PetscArrayzero(y, analysis->n));
-  increment = one->increment;
-  for (PetscInt l = 0; l < analysis->layers.count; l++) {
-    const KalShape shape = Shape(one, &layer[l]);
-
-    PetscCall(GatherLayer(one, &layer[l], increment, y));
-    PetscCall(PetscLogFlops(2.0 * one->N * (layer[l].features + 1.0) * (shape.to - shape.from) * shape.width));
-    increment += shape.numbers * (size_t)shape.panels;
-  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -185,6 +185,127 @@ static PetscErrorCode Increment(const double *theta, double spread, double dampi
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+  A cycle of flipout: members in blocks of 16, which share factors; signs are those of Hadamard's matrix, times those of each sample. q =
+  (Q Q' + gamma)^{-1} r; a sample's states move by the regression of q'Q on what it saw, its weights by V f/f'Vf.
+*/
+#define BLOCK 16
+#define FLIPN (2 * BLOCK)
+
+typedef struct {
+  double t[2][FLIPN][SAMPLES], s[2][FLIPN][SAMPLES][HIDDEN]; /* by layer */
+} Seen;
+
+static PetscErrorCode FlippedPredict(const double *theta, double spread, PetscInt member, Seen *seen, double *g)
+{
+  unsigned int bits[2][SAMPLES];
+  float        z[DRAWS];
+
+  PetscFunctionBeginUser;
+  PetscCall(KalDrawNormalSingle((KalKey){seed, KAL_DRAW_PERTURBATION, 0, member / BLOCK}, 0, DRAWS, z));
+  for (int l = 0; l < 2; l++) PetscCall(KalDrawBits((KalKey){seed, KAL_DRAW_LAYER, 0, l}, 0, SAMPLES, bits[l]));
+  for (int s = 0; s < SAMPLES; s++) {
+    const double *f = inputs + s * INPUTS, *w = theta;
+    const float  *b = z + HIDDEN;
+    double        h[HIDDEN], out[HIDDEN];
+
+    for (int l = 0, F = INPUTS, units = HIDDEN; l < 2; l++, F = HIDDEN, units = OUTPUTS) {
+      double t = spread * 0.2 * (double)b[F];
+
+      for (int i = 0; i < F; i++) t += spread * 0.5 * (double)b[i] * f[i];
+      seen->t[l][member][s] = t;
+      for (int u = 0; u < units; u++) {
+        int sign = (bits[l][s] >> u & 1) ? 1 : -1, unit = l * HIDDEN + u + 1;
+
+        for (int k = 0; k < 4; k++) {
+          if ((member % BLOCK) >> k & unit >> k & 1) sign = -sign;
+        }
+        seen->s[l][member][s][u] = sign;
+        out[u]                   = w[units * F + u] + sign * t;
+        for (int i = 0; i < F; i++) out[u] += w[u * F + i] * f[i];
+      }
+      for (int u = 0; u < units; u++) h[u] = tanh(out[u]);
+      w += units * (F + 1);
+      b += F + 1 + OUTPUTS;
+      f = h;
+    }
+    for (int k = 0; k < OUTPUTS; k++) g[s * OUTPUTS + k] = out[k];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void FlippedMove(const double *theta, double spread, const double *q, double Q[FLIPN][P], const Seen *seen, double *y)
+{
+  for (int i = 0; i < SIZE; i++) y[i] = 0.0;
+  for (int s = 0; s < SAMPLES; s++) {
+    double f[2][INPUTS + 1], c[FLIPN], mean = 0.0, *at = y;
+
+    for (int i = 0; i < INPUTS; i++) f[0][i] = inputs[s * INPUTS + i];
+    for (int u = 0; u < HIDDEN; u++) {
+      f[1][u] = theta[HIDDEN * INPUTS + u];
+      for (int i = 0; i < INPUTS; i++) f[1][u] += theta[u * INPUTS + i] * f[0][i];
+      f[1][u] = tanh(f[1][u]);
+    }
+    f[0][INPUTS] = f[1][HIDDEN] = 1.0;
+    for (int j = 0; j < FLIPN; j++) {
+      c[j] = 0.0;
+      for (int k = 0; k < OUTPUTS; k++) c[j] += Q[j][s * OUTPUTS + k] * q[s * OUTPUTS + k];
+      mean += c[j] / FLIPN;
+    }
+    for (int l = 0, F = INPUTS, units = HIDDEN; l < 2; l++, F = HIDDEN, units = OUTPUTS) {
+      double expected = 0.0, squares = 0.0;
+
+      for (int i = 0; i <= F; i++) expected += f[l][i] * f[l][i] * (i < F ? 0.25 : 0.04);
+      for (int j = 0; j < FLIPN; j++) squares += pow(seen->t[l][j][s], 2);
+      for (int u = 0; u < units; u++) {
+        double delta = 0.0;
+
+        for (int j = 0; j < FLIPN; j++) delta += (c[j] - mean) * seen->t[l][j][s] * seen->s[l][j][s][u];
+        delta /= squares / (spread * spread * FLIPN) + 0.1 * expected;
+        for (int i = 0; i < F; i++) at[u * F + i] += delta * 0.25 * f[l][i];
+        at[units * F + u] += delta * 0.04;
+      }
+      at += units * (F + 1);
+    }
+  }
+}
+
+static PetscErrorCode FlippedIncrement(const double *theta, double spread, double damping, double *y)
+{
+  static Seen   seen;
+  static double Q[FLIPN][P], S[FLIPN * FLIPN];
+  double        c[FLIPN], center[P], q[P], mean[P] = {0.0}, gamma = 0.0;
+
+  PetscFunctionBeginUser;
+  Predict(theta, center);
+  for (int j = 0; j < FLIPN; j++) {
+    PetscCall(FlippedPredict(theta, spread, j, &seen, Q[j]));
+    for (int i = 0; i < P; i++) mean[i] += Q[j][i] / FLIPN;
+  }
+  for (int j = 0; j < FLIPN; j++) {
+    c[j] = 0.0;
+    for (int i = 0; i < P; i++) {
+      Q[j][i] = (Q[j][i] - mean[i]) / 0.5;
+      c[j] += Q[j][i] * (targets[i] - center[i]) / 0.5;
+      gamma += damping * Q[j][i] * Q[j][i] / FLIPN;
+    }
+  }
+  for (int j = 0; j < FLIPN; j++) {
+    for (int k = 0; k < FLIPN; k++) {
+      S[j * FLIPN + k] = j == k ? gamma : 0.0;
+      for (int i = 0; i < P; i++) S[j * FLIPN + k] += Q[j][i] * Q[k][i];
+    }
+  }
+  SolveDense(FLIPN, S, c);
+  for (int i = 0; i < P; i++) {
+    q[i] = (targets[i] - center[i]) / 0.5;
+    for (int j = 0; j < FLIPN; j++) q[i] -= c[j] * Q[j][i];
+    q[i] /= gamma;
+  }
+  FlippedMove(theta, spread, q, Q, &seen, y);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static double Distance(const double *a, const double *b)
 {
   double squares = 0.0, norm = 0.0;
@@ -224,6 +345,38 @@ static void ACycleIsItsFormula(void **state)
     if (Distance(after, y) > cases[t].tolerance) print_error("%s: off by %g\n", cases[t].options, Distance(after, y));
     KalAssert(Distance(after, y) <= cases[t].tolerance);
   }
+}
+
+static void AFlippedCycleIsItsFormula(void **state)
+{
+  const char *const options[]   = {"", "-model_precision single"};
+  const double      tolerance[] = {1e-6, 1e-3};
+
+  (void)state;
+  MakeData();
+  for (int t = 0; t < 2; t++) {
+    double before[SIZE], after[SIZE], y[SIZE];
+    char   all[256];
+
+    snprintf(all, sizeof all, "-haber_draws flipout -ensemble_size %d -haber_spread 0.3 -haber_damping 0.7 %s", FLIPN, options[t]);
+    KalCall(OneCycle(all, before, after));
+    KalCall(FlippedIncrement(before, 0.3, 0.7, y));
+    for (int i = 0; i < SIZE; i++) after[i] -= before[i];
+    if (Distance(after, y) > tolerance[t]) print_error("%s: off by %g\n", all, Distance(after, y));
+    KalAssert(Distance(after, y) <= tolerance[t]);
+  }
+}
+
+/* The first step along moments is of unit length in every weight. */
+static void MomentsScaleIncrements(void **state)
+{
+  double before[SIZE], plain[SIZE], scaled[SIZE];
+
+  (void)state;
+  MakeData();
+  KalCall(OneCycle("-haber_draws flipout -ensemble_size 16 -haber_damping 1e3", before, plain));
+  KalCall(OneCycle("-haber_draws flipout -ensemble_size 16 -haber_damping 1e3 -haber_scaling moments -haber_momentum 0.9 -haber_step 0.01", before, scaled));
+  for (int i = 0; i < SIZE; i++) KalAssertNear(scaled[i] - before[i], plain[i] > before[i] ? 0.01 : -0.01, 1e-9);
 }
 
 /* Angle between an increment under strong damping and the gradient in the prior's metric. */
@@ -277,6 +430,18 @@ static void IncrementsApproachTheGradientWithTheirNumber(void **state)
   KalAssert(fabs(independent / projected - 1.0) < 0.2);
 }
 
+static void FlippedIncrementsAreCloseToTheGradient(void **state)
+{
+  double few, many;
+
+  (void)state;
+  MakeData();
+  few  = MeanAngle("-haber_draws flipout -ensemble_size 256");
+  many = MeanAngle("-haber_draws flipout -ensemble_size 4096");
+  if (few > 0.03 || many > few / 3.0) print_error("%g with 256, %g with 4096\n", few, many);
+  KalAssert(few < 0.03 && many < few / 3.0); /* independent draws need 2^18 members for 0.02 */
+}
+
 static void WhatABatchSeesStays(void **state)
 {
   double before[SIZE], whole[SIZE], projected[SIZE];
@@ -321,7 +486,10 @@ static void ModelsWithoutLayersAreRefused(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(ACycleIsItsFormula),
+    cmocka_unit_test(AFlippedCycleIsItsFormula),
+    cmocka_unit_test(MomentsScaleIncrements),
     cmocka_unit_test(IncrementsApproachTheGradientWithTheirNumber),
+    cmocka_unit_test(FlippedIncrementsAreCloseToTheGradient),
     cmocka_unit_test(WhatABatchSeesStays),
     cmocka_unit_test(ModelsWithoutLayersAreRefused),
 };

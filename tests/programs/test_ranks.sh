@@ -66,6 +66,10 @@ cases=(
    $image -mlp_layers 20,13,9,4 -analysis_type haber -haber_draws rank-one -haber_project -haber_antithetic -haber_momentum 0.9 -observations_batch 7 -ensemble_size 300 -model_precision single"
   "haber, rank-one, projected, line search, cnn, fewer members than ranks
    $image -model_type cnn -cnn_input 4,5,1 -cnn_layers conv:3:2,pool:2,dense:4 -analysis_type haber -haber_draws rank-one -haber_project -haber_line_search 3 -haber_step 1 -observations_batch 2 -ensemble_size 4"
+  "haber, flipout, moments, three layers
+   $class -mlp_layers 20,13,9,4 -mlp_activation tanh -analysis_type haber -haber_draws flipout -haber_scaling moments -haber_momentum 0.9 -haber_step 0.01 -observations_batch 11 -ensemble_size 64"
+  "haber, flipout, images, single, observation space, fewer samples than ranks
+   $image -mlp_layers 20,7,4 -analysis_type haber -haber_draws flipout -haber_momentum 0.5 -observations_batch 3 -ensemble_size 16 -model_precision single"
   "layered, cnn, fewer networks than ranks
    $class -model_type cnn -cnn_input 5,4,1 -cnn_layers conv:3:2,pool:2,dense:4 -analysis_type layered -layered_perturbations 16 -layered_draws orthogonal -observations_batch 29 -ensemble_size 2"
   "layered, one network, orthogonal, relative spread, single

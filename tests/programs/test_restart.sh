@@ -74,7 +74,7 @@ etki="1:2 5:1 8:7 9:2" haber="1:5 4:1 10:3"
 if sanitized; then etki=5:1 haber=4:3; fi
 each etki 3 "$etki" -observations_path classes.h5 -observations_batch 150 -mlp_layers 20,9,4 -mlp_activation tanh -analysis_type etki -etki_momentum constant \
   -etki_step_rule misfit -etki_redraw_epochs 4 -ensemble_size 17 -model_precision single
-each rankone 3 7:2 -observations_path classes.h5 -observations_batch 9 -mlp_layers 20,9,4 -analysis_type haber -haber_draws rank-one -haber_project -haber_momentum 0.9 -ensemble_size 17
+each flipout 3 7:2 -observations_path classes.h5 -observations_batch 9 -mlp_layers 20,9,4 -analysis_type haber -haber_draws flipout -haber_scaling moments -haber_momentum 0.9 -haber_step 0.01 -ensemble_size 16
 each haber 2 "$haber" -observations_path regression.h5 -observations_batch 120 -mlp_layers 20,9,3 -mlp_activation tanh -analysis_type haber -haber_momentum 0.9 -haber_line_search 4 \
   -haber_step_schedule cosine -haber_spread_schedule geometric -analysis_schedule_cycles 15 -ensemble_size 11
 
