@@ -7,25 +7,25 @@
 #define KAL_MOST_STEPS 32
 
 typedef enum {
-  KAL_DRAWS_INDEPENDENT,
-  KAL_DRAWS_RANK_ONE, /* in each layer of a network */
-  KAL_DRAWS_FLIPOUT,  /* the same, and for each sample with signs of its own */
-} KalDraws;
+  KAL_HABER_INDEPENDENT,
+  KAL_HABER_RANK_ONE, /* in each layer of a network */
+  KAL_HABER_FLIPOUT,  /* the same, and for each sample with signs of its own */
+} KalHaberDraws;
 typedef enum {
-  KAL_SCALING_NONE,
-  KAL_SCALING_MOMENTS, /* by the root of running second moments, as Adam's */
-} KalScaling;
-static const char *const Scalings[] = {"none", "moments", "KalScaling", "KAL_SCALING_", NULL};
-static const char *const Draws[]    = {"independent", "rank-one", "flipout", "KalDraws", "KAL_DRAWS_", NULL};
+  KAL_HABER_SCALING_NONE,
+  KAL_HABER_SCALING_MOMENTS, /* by the root of running second moments, as Adam's */
+} KalHaberScaling;
+static const char *const Scalings[] = {"none", "moments", "KalHaberScaling", "KAL_HABER_SCALING_", NULL};
+static const char *const Draws[]    = {"independent", "rank-one", "flipout", "KalHaberDraws", "KAL_HABER_", NULL};
 
 typedef struct {
   /* options */
-  PetscReal   damping, step, stepfinal, momentum, second, spread, spreadfinal;
-  KalSchedule stepschedule, spreadschedule;
-  PetscInt    linesearch;
-  PetscBool   antithetic, project;
-  KalDraws    draws;
-  KalScaling  scaling;
+  PetscReal       damping, step, stepfinal, momentum, second, spread, spreadfinal;
+  KalSchedule     stepschedule, spreadschedule;
+  PetscInt        linesearch;
+  PetscBool       antithetic, project;
+  KalHaberDraws   draws;
+  KalHaberScaling scaling;
   /* state: survives a restart */
   PetscScalar *velocity, *squares; /* squares: of increments, where they scale */
   PetscReal    time;
@@ -62,8 +62,8 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
   PetscCall(PetscOptionsBool("-haber_project", "The first layer moves within what the batch sees of it", NULL, haber->project, &haber->project, NULL));
   haber->stepschedule   = (KalSchedule)step;
   haber->spreadschedule = (KalSchedule)spread;
-  haber->draws          = (KalDraws)draws;
-  haber->scaling        = (KalScaling)scaling;
+  haber->draws          = (KalHaberDraws)draws;
+  haber->scaling        = (KalHaberScaling)scaling;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -77,24 +77,24 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCheck(haber->spread > 0.0 && !PetscIsInfOrNanReal(haber->spread), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_spread %g: must be positive and finite", (double)haber->spread);
   PetscCheck(haber->momentum >= 0.0 && haber->momentum < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_momentum %g: must be at least 0 and less than 1", (double)haber->momentum);
   PetscCheck(haber->second >= 0.0 && haber->second < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_second %g: must be at least 0 and less than 1", (double)haber->second);
-  PetscCheck(haber->scaling == KAL_SCALING_NONE || !haber->linesearch, analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_scaling moments has steps of a fixed length: leave -haber_line_search out");
+  PetscCheck(haber->scaling == KAL_HABER_SCALING_NONE || !haber->linesearch, analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_scaling moments has steps of a fixed length: leave -haber_line_search out");
   PetscCall(KalScheduleCheck(analysis, "haber_step", haber->stepschedule, haber->stepfinal));
   PetscCall(KalScheduleCheck(analysis, "haber_spread", haber->spreadschedule, haber->spreadfinal));
   PetscCall(KalScheduleNone(analysis, (PetscBool)(haber->stepschedule || haber->spreadschedule), "haber_step_schedule or -haber_spread_schedule"));
   PetscCheck(haber->spreadfinal > 0.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-haber_spread_final %g: must be positive, perturbations without spread change no prediction", (double)haber->spreadfinal);
   analysis->needs.least     = 2;
-  analysis->needs.vectors   = haber->scaling == KAL_SCALING_MOMENTS ? 3 : 2;
+  analysis->needs.vectors   = haber->scaling == KAL_HABER_SCALING_MOMENTS ? 3 : 2;
   analysis->needs.generated = PETSC_TRUE;
   analysis->needs.points    = PetscMax(analysis->N + 1, haber->linesearch);
-  PetscCheck(haber->draws != KAL_DRAWS_FLIPOUT || !haber->project, analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_draws flipout leaves nothing to -haber_project: leave it out");
-  for (PetscInt l = 0; haber->draws == KAL_DRAWS_FLIPOUT && l < analysis->layers.count; l++) PetscCheck(analysis->layers.layer[l].rows == 1, analysis->comm, PETSC_ERR_SUP, "-haber_draws flipout takes layers that have one row of features a sample, and layer %" PetscInt_FMT " has %" PetscInt_FMT ": take rank-one with -haber_project", l + 1, analysis->layers.layer[l].rows);
-  if (haber->draws != KAL_DRAWS_INDEPENDENT) PetscCall(KalRankOneCreate(analysis, &haber->rankone));
-  PetscCheck(haber->draws != KAL_DRAWS_FLIPOUT || (analysis->N % haber->rankone.block == 0 && !haber->antithetic), analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_draws flipout takes members in blocks of %" PetscInt_FMT ", the least power of two above the number of the network's units, and no -haber_antithetic: take a multiple of it for -ensemble_size, not %" PetscInt_FMT, haber->rankone.block, analysis->N);
-  analysis->needs.untimed = (PetscBool)(haber->draws != KAL_DRAWS_INDEPENDENT);
+  PetscCheck(haber->draws != KAL_HABER_FLIPOUT || !haber->project, analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_draws flipout leaves nothing to -haber_project: leave it out");
+  for (PetscInt l = 0; haber->draws == KAL_HABER_FLIPOUT && l < analysis->layers.count; l++) PetscCheck(analysis->layers.layer[l].rows == 1, analysis->comm, PETSC_ERR_SUP, "-haber_draws flipout takes layers that have one row of features a sample, and layer %" PetscInt_FMT " has %" PetscInt_FMT ": take rank-one with -haber_project", l + 1, analysis->layers.layer[l].rows);
+  if (haber->draws != KAL_HABER_INDEPENDENT) PetscCall(KalRankOneCreate(analysis, &haber->rankone));
+  PetscCheck(haber->draws != KAL_HABER_FLIPOUT || (analysis->N % haber->rankone.block == 0 && !haber->antithetic), analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_draws flipout takes members in blocks of %" PetscInt_FMT ", the least power of two above the number of the network's units, and no -haber_antithetic: take a multiple of it for -ensemble_size, not %" PetscInt_FMT, haber->rankone.block, analysis->N);
+  analysis->needs.untimed = (PetscBool)(haber->draws != KAL_HABER_INDEPENDENT);
   if (haber->project) PetscCall(KalProjectionCreate(analysis, "haber_project", &haber->projection));
   PetscCall(PetscCalloc1(analysis->n, &haber->velocity));
   PetscCall(PetscMalloc1(analysis->n, &haber->candidate));
-  if (haber->scaling == KAL_SCALING_MOMENTS) PetscCall(PetscCalloc1(analysis->n, &haber->squares));
+  if (haber->scaling == KAL_HABER_SCALING_MOMENTS) PetscCall(PetscCalloc1(analysis->n, &haber->squares));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -107,7 +107,7 @@ static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
   PetscFunctionBeginUser;
   PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
   analysis->needs.work = 0.0;
-  if (haber->draws != KAL_DRAWS_INDEPENDENT) analysis->needs.work += KalRankOneMemory(analysis, samples);
+  if (haber->draws != KAL_HABER_INDEPENDENT) analysis->needs.work += KalRankOneMemory(analysis, samples);
   if (haber->project) analysis->needs.work += KalProjectionMemory(analysis, samples);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -120,7 +120,7 @@ static KalRankOneDraws RankOneDraws(KalAnalysis analysis)
       .key        = {analysis->seed, KAL_DRAW_PERTURBATION, haber->cycle, 0},
       .spread     = KalScheduled(analysis, haber->spreadschedule, haber->spread, haber->spreadfinal, haber->cycle),
       .antithetic = haber->antithetic,
-      .flipped    = (PetscBool)(haber->draws == KAL_DRAWS_FLIPOUT)
+      .flipped    = (PetscBool)(haber->draws == KAL_HABER_FLIPOUT)
   };
 }
 
@@ -146,7 +146,7 @@ static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
 
   PetscFunctionBeginUser;
   ask->points  = haber->points;
-  ask->observe = (PetscBool)(haber->searching || haber->draws == KAL_DRAWS_INDEPENDENT); /* members of rank one are run here */
+  ask->observe = (PetscBool)(haber->searching || haber->draws == KAL_HABER_INDEPENDENT); /* members of rank one are run here */
   if (haber->searching) {
     if (!haber->line) PetscCall(KalEnsembleCreateLine(analysis->comm, analysis->n, haber->linesearch, analysis->mean, haber->candidate, haber->steps, &haber->line));
     ask->points = haber->line;
@@ -176,7 +176,7 @@ static PetscErrorCode Combine(KalAnalysis analysis, const KalTold *told, const K
   PetscFunctionBeginUser;
   for (PetscInt j = 0; j < in->N; j++) mean += in->status[j] == KAL_MEMBER_OK ? c[j] : 0.0;
   for (PetscInt j = 0; j < in->N; j++) c[j] = in->status[j] == KAL_MEMBER_OK ? c[j] - mean / in->active : 0.0;
-  if (haber->draws == KAL_DRAWS_RANK_ONE) PetscCall(KalRankOneCombine(analysis, &draws, c, &haber->rankone, y));
+  if (haber->draws == KAL_HABER_RANK_ONE) PetscCall(KalRankOneCombine(analysis, &draws, c, &haber->rankone, y));
   else PetscCall(KalEnsembleCombine(haber->points, c, y));
   if (haber->project) PetscCall(KalProjectionApply(analysis, told->batch, &haber->projection, y));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -226,12 +226,12 @@ static PetscErrorCode TellPerturbed(KalAnalysis analysis, const KalTold *told, K
 
   PetscFunctionBeginUser;
   PetscCheck(told->status[analysis->N] == KAL_MEMBER_OK, analysis->comm, PETSC_ERR_FP, "The mean's own prediction is not finite in cycle %" PetscInt_FMT "; a smaller -haber_step or a larger -haber_damping keeps it so", told->cycle);
-  PetscCall(KalInnovationCreate(analysis, told, analysis->N, 1.0, haber->draws == KAL_DRAWS_FLIPOUT ? KAL_WANT_ANOMALIES : 0, &in));
+  PetscCall(KalInnovationCreate(analysis, told, analysis->N, 1.0, haber->draws == KAL_HABER_FLIPOUT ? KAL_WANT_ANOMALIES : 0, &in));
   PetscCall(PetscCalloc1(analysis->N + 1, &c));
   PetscCall(Coefficients(analysis, told, &in, &gamma, c));
-  if (haber->draws == KAL_DRAWS_FLIPOUT) PetscCall(CombineLocally(analysis, told, &in, gamma, c, haber->candidate));
+  if (haber->draws == KAL_HABER_FLIPOUT) PetscCall(CombineLocally(analysis, told, &in, gamma, c, haber->candidate));
   else PetscCall(Combine(analysis, told, &in, c, haber->candidate));
-  if (haber->scaling == KAL_SCALING_MOMENTS) Scale(haber, analysis->n);
+  if (haber->scaling == KAL_HABER_SCALING_MOMENTS) Scale(haber, analysis->n);
   else
     for (i = 0; i < analysis->n; i++) haber->candidate[i] += haber->momentum * haber->velocity[i];
   haber->loss           = in.loss;
@@ -290,7 +290,7 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   PetscFunctionBeginUser;
   if (haber->searching) PetscCall(TellLine(analysis, told, verdict));
   else {
-    if (haber->draws != KAL_DRAWS_INDEPENDENT) PetscCall(KalRankOnePredict(analysis, told, &draws, &haber->rankone, &mine));
+    if (haber->draws != KAL_HABER_INDEPENDENT) PetscCall(KalRankOnePredict(analysis, told, &draws, &haber->rankone, &mine));
     PetscCall(TellPerturbed(analysis, &mine, verdict));
   }
   analysis->report.step = haber->taken;
@@ -306,7 +306,7 @@ static PetscErrorCode Update(KalAnalysis analysis)
 
   PetscFunctionBeginUser;
   for (i = 0; i < analysis->n; i++) {
-    if (haber->scaling == KAL_SCALING_NONE) haber->velocity[i] = haber->candidate[i];
+    if (haber->scaling == KAL_HABER_SCALING_NONE) haber->velocity[i] = haber->candidate[i];
     analysis->mean[i] += haber->taken * haber->candidate[i];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -338,9 +338,9 @@ static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
 
   PetscFunctionBeginUser;
   PetscCall(PetscViewerASCIIPrintf(viewer, "  damping %g tr/N, step %g (%s), momentum %g, spread %g (%s)%s", (double)haber->damping, (double)haber->step, KalSchedules[haber->stepschedule], (double)haber->momentum, (double)haber->spread, KalSchedules[haber->spreadschedule], haber->antithetic ? ", antithetic" : ""));
-  if (haber->draws == KAL_DRAWS_RANK_ONE) PetscCall(PetscViewerASCIIPrintf(viewer, ", of rank one in each layer"));
-  if (haber->draws == KAL_DRAWS_FLIPOUT) PetscCall(PetscViewerASCIIPrintf(viewer, ", of rank one in each layer, signs of each sample"));
-  if (haber->scaling == KAL_SCALING_MOMENTS) PetscCall(PetscViewerASCIIPrintf(viewer, ", scaled by second moments"));
+  if (haber->draws == KAL_HABER_RANK_ONE) PetscCall(PetscViewerASCIIPrintf(viewer, ", of rank one in each layer"));
+  if (haber->draws == KAL_HABER_FLIPOUT) PetscCall(PetscViewerASCIIPrintf(viewer, ", of rank one in each layer, signs of each sample"));
+  if (haber->scaling == KAL_HABER_SCALING_MOMENTS) PetscCall(PetscViewerASCIIPrintf(viewer, ", scaled by second moments"));
   if (haber->project) PetscCall(PetscViewerASCIIPrintf(viewer, ", projected"));
   if (haber->linesearch) PetscCall(PetscViewerASCIIPrintf(viewer, ", line search over %" PetscInt_FMT " halvings", haber->linesearch));
   PetscCall(PetscViewerASCIIPrintf(viewer, "\n"));
@@ -355,7 +355,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
   PetscCall(KalEnsembleDestroy(&haber->points));
   PetscCall(KalEnsembleDestroy(&haber->line));
   if (haber->project) PetscCall(KalProjectionDestroy(&haber->projection));
-  if (haber->draws != KAL_DRAWS_INDEPENDENT) PetscCall(KalRankOneDestroy(&haber->rankone));
+  if (haber->draws != KAL_HABER_INDEPENDENT) PetscCall(KalRankOneDestroy(&haber->rankone));
   PetscCall(PetscFree(haber->velocity));
   PetscCall(PetscFree(haber->candidate));
   PetscCall(PetscFree(haber->squares));

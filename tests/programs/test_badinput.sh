@@ -204,6 +204,9 @@ bad "unknown activation" "Unknown option foo for -mlp_activation. Available opti
 bad "unknown loss" "-observations_loss foo is unknown; allowed: squared, cross-entropy" -observations_loss foo
 bad "unknown exchange" "Unknown option foo for -ensemble_exchange. Available options: auto shared messages" -ensemble_exchange foo
 bad "perturbed observations of classes" "-eki_update stochastic with -observations_loss cross-entropy" -analysis_type eki -eki_update stochastic
+bad "flipout without whole blocks" "takes members in blocks of 16" -analysis_type haber -haber_draws flipout
+bad "flipout that is projected" "leaves nothing to -haber_project" -analysis_type haber -haber_draws flipout -haber_project -ensemble_size 16
+bad "moments with a line search" "leave -haber_line_search out" -analysis_type haber -haber_scaling moments -haber_line_search 2
 bad "a schedule without its cycles" "needs -analysis_schedule_cycles" -analysis_type haber -haber_step_schedule cosine
 bad "a schedule that nothing follows" "-analysis_schedule_cycles 4: nothing runs over them" -analysis_type haber -analysis_schedule_cycles 4
 bad "a schedule of a method without" "Unknown option -analysis_schedule_cycles (the method has no schedule)" -analysis_schedule_cycles 4
