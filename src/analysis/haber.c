@@ -290,7 +290,10 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   PetscFunctionBeginUser;
   if (haber->searching) PetscCall(TellLine(analysis, told, verdict));
   else {
-    if (haber->draws != KAL_HABER_INDEPENDENT) PetscCall(KalRankOnePredict(analysis, told, &draws, &haber->rankone, &mine));
+    if (haber->draws != KAL_HABER_INDEPENDENT) {
+      PetscCall(KalRankOnePredict(analysis, told, &draws, &haber->rankone, &mine));
+      analysis->report.passes = (analysis->N + 1.0) * told->batch->samples; /* the run makes none of them */
+    }
     PetscCall(TellPerturbed(analysis, &mine, verdict));
   }
   analysis->report.step = haber->taken;

@@ -23,6 +23,7 @@ PetscErrorCode KalRunCountPasses(KalRun run, const KalAsk *ask, const KalBatch *
   PetscCall(KalModelGetOps(run->model, &ops));
   PetscCall(KalModelGetStep(run->model, &step));
   PetscCall(KalEnsembleGetSizes(ask->points, NULL, &points));
+  if (ask->active) points = ask->active;
   PetscCall(KalRunTime(run, ask->from, &from));
   PetscCall(KalRunTime(run, ask->to, &to));
   if (ops->propagate) each += step > 0.0 ? PetscFloorReal((to - from) / step + 0.5) : 1.0;

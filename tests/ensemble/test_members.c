@@ -373,7 +373,7 @@ static void RefusesMembersAndSizes(void **state)
 
 static void RefusesExchanges(void **state)
 {
-  KalEnsemble   a = MakeStored(10, 4), b = MakeStored(11, 4), generated, line, many[5], points;
+  KalEnsemble   a = MakeStored(10, 4), b = MakeStored(11, 4), generated, line, many[KAL_ROWS_ENSEMBLES + 1], points;
   const double *mean;
   double        numbers[40], steps[2] = {0.0, 1.0};
   PetscInt64    digests[4];
@@ -381,8 +381,8 @@ static void RefusesExchanges(void **state)
   (void)state;
   KalCall(KalEnsembleCreateGaussian(PETSC_COMM_WORLD, 10, 4, center, deviation, &generated));
   KalCall(KalEnsembleCreateLine(PETSC_COMM_WORLD, 10, 2, center, other, steps, &line));
-  many[0] = many[1] = many[2] = many[3] = many[4] = a;
-  KalRefused(KalEnsembleMapRows(5, many, NoMap, NULL), "5 ensembles in one exchange");
+  for (int k = 0; k <= KAL_ROWS_ENSEMBLES; k++) many[k] = a;
+  KalRefused(KalEnsembleMapRows(KAL_ROWS_ENSEMBLES + 1, many, NoMap, NULL), "17 ensembles in one exchange; from 1 to 16");
   KalRefused(KalEnsembleMapRows(0, many, NoMap, NULL), "0 ensembles in one exchange");
   many[1] = b;
   KalRefused(KalEnsembleMapRows(2, many, NoMap, NULL), "need the same rows");
