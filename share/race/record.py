@@ -61,7 +61,10 @@ def members(f):
         sd = np.sqrt(np.diag(f["analysis/covariance"][()].reshape(n, n)))
     else:
         sd = u.std(0, ddof=1) if len(u) > 1 else None
-    return f["analysis/mean"][()] if "analysis/mean" in f and f["analysis/mean"].size == n else u.mean(0), sd
+    for key in ("analysis/consensus", "analysis/mean"):
+        if key in f and f[key].size == n:
+            return f[key][()], sd
+    return u.mean(0), sd
 
 
 def posterior(f, problem):

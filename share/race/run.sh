@@ -84,7 +84,7 @@ plan() { # PROBLEM LOG OPTION...
   local problem=$1 log=$2 tried=3 budgeted
   shift 2
   rm -f run.h5*
-  launch "$log" "${@//@/$tried}" -snapshot_path run.h5 -run_evaluate_ensemble false -run_monitor_every 0 || return 1
+  launch "$log" -options_file "$here/$problem.yaml" "${@//@/$tried}" -snapshot_path run.h5 -run_evaluate_ensemble false -run_monitor_every 0 || return 1
   budgeted=${budget:-$(header "$problem" budget)}
   "$(dirname "$kalmia")/kalmia-inspect" run.h5 --csv | awk -F, -v tried=$tried -v budget="$budgeted" -v limit="$limit" '
     NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }
@@ -104,10 +104,10 @@ plan() { # PROBLEM LOG OPTION...
 one() { # PROBLEM ENTRANT SEED OPTION...
   local problem=$1 entrant=$2 seed=$3 log=logs/$1-$2-$3.log cycles=1 every options
   shift 3
-  options=(-options_file "$here/$problem.yaml" "$@" -run_seed "$seed" ${extra[@]+"${extra[@]}"})
+  options=("$@" -run_seed "$seed" ${extra[@]+"${extra[@]}"})
   case " $* " in *" -run_cycles "*) ;; *) options+=(-run_cycles @) ;; esac
   case "${options[*]}" in *@*) cycles=$(plan "$problem" "$log" "${options[@]}") || return 1 ;; esac
-  options=("${options[@]//@/$cycles}")
+  options=(-options_file "$here/$problem.yaml" "${options[@]//@/$cycles}")
   every=$(((cycles + 19) / 20))
   rm -f run.h5*
   case $(header "$problem" score) in

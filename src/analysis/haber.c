@@ -87,7 +87,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   analysis->needs.generated = PETSC_TRUE;
   analysis->needs.points    = PetscMax(analysis->N + 1, haber->linesearch);
   PetscCheck(haber->draws != KAL_HABER_FLIPOUT || !haber->project, analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_draws flipout leaves nothing to -haber_project: leave it out");
-  for (PetscInt l = 0; haber->draws == KAL_HABER_FLIPOUT && l < analysis->layers.count; l++) PetscCheck(analysis->layers.layer[l].rows == 1, analysis->comm, PETSC_ERR_SUP, "-haber_draws flipout takes layers that have one row of features a sample, and layer %" PetscInt_FMT " has %" PetscInt_FMT ": take rank-one with -haber_project", l + 1, analysis->layers.layer[l].rows);
+  for (PetscInt l = 0; haber->draws == KAL_HABER_FLIPOUT && l < analysis->layers.count; l++) PetscCheck(analysis->layers.layer[l].rows == 1, analysis->comm, PETSC_ERR_SUP, "-haber_draws flipout takes layers that have one row of features a sample, and layer %" PetscInt_FMT " has %" PetscInt_FMT ": take rank-one, or an mlp", l + 1, analysis->layers.layer[l].rows);
   if (haber->draws != KAL_HABER_INDEPENDENT) PetscCall(KalRankOneCreate(analysis, &haber->rankone));
   PetscCheck(haber->draws != KAL_HABER_FLIPOUT || (analysis->N % haber->rankone.block == 0 && !haber->antithetic), analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_draws flipout takes members in blocks of %" PetscInt_FMT ", the least power of two above the number of the network's units, and no -haber_antithetic: take a multiple of it for -ensemble_size, not %" PetscInt_FMT, haber->rankone.block, analysis->N);
   analysis->needs.untimed = (PetscBool)(haber->draws != KAL_HABER_INDEPENDENT);
@@ -292,7 +292,7 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   else {
     if (haber->draws != KAL_HABER_INDEPENDENT) {
       PetscCall(KalRankOnePredict(analysis, told, &draws, &haber->rankone, &mine));
-      analysis->report.passes = (analysis->N + 1.0) * told->batch->samples; /* the run makes none of them */
+      analysis->report.passes = ((haber->draws == KAL_HABER_FLIPOUT ? 2.0 : 1.0) * analysis->N + 1.0) * told->batch->samples; /* flipout runs members once more, to regress on them */
     }
     PetscCall(TellPerturbed(analysis, &mine, verdict));
   }

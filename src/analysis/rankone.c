@@ -163,6 +163,7 @@ PetscErrorCode KalRankOneCreate(KalAnalysis analysis, KalRankOne *one)
   for (PetscInt l = 0; l < layers->count; l++) {
     const KalLayer *layer = &layers->layer[l];
 
+    PetscCheck(layer->pool == 1, analysis->comm, PETSC_ERR_SUP, "-haber_draws rank-one perturbs each row of a layer, and those of layer %" PetscInt_FMT " are pooled by maxima: take -cnn_pooling average, or -haber_draws independent", l + 1);
     one->at[l] = one->draws;
     one->draws += layer->units + layer->features + 1;
     increment += (size_t)(layer->units + KAL_RANKONE_PAD) * (size_t)(layer->features + 1 + KAL_RANKONE_PAD);

@@ -43,6 +43,7 @@ PetscErrorCode KalModelGetLayer(KalModel model, PetscInt stage, KalLayer *layer)
   PetscFunctionBeginUser;
   PetscCall(CheckStage(model, stage, 1));
   PetscCall((*model->ops.layer)(model, stage, layer));
+  PetscCheck(layer->pool >= 1 && layer->across >= 1, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Layer %" PetscInt_FMT " of a model of type %s has pool %" PetscInt_FMT " and across %" PetscInt_FMT ": both are at least 1", stage, model->type, layer->pool, layer->across);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

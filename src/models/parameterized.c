@@ -123,6 +123,7 @@ PetscErrorCode KalModelObserve_Parameterized(KalModel model, const KalColumns *p
   KalColumns          w, part;
 
   PetscFunctionBeginUser;
+  PetscCall(KalModelSetKey(p->model, model->key));
   for (PetscInt k = 0; k < columns->count; k += w.count) {
     PetscCall(Map(p, columns, k, room, &w));
     if (parameters) part = Slice(parameters, k, w.count);

@@ -206,6 +206,8 @@ bad "unknown exchange" "Unknown option foo for -ensemble_exchange. Available opt
 bad "perturbed observations of classes" "-eki_update stochastic with -observations_loss cross-entropy" -analysis_type eki -eki_update stochastic
 bad "flipout without whole blocks" "takes members in blocks of 16" -analysis_type haber -haber_draws flipout
 bad "flipout that is projected" "leaves nothing to -haber_project" -analysis_type haber -haber_draws flipout -haber_project -ensemble_size 16
+# shellcheck disable=SC2086
+refuse "rank-one of pooled layers" "take -cnn_pooling average" $base $data -model_type cnn -cnn_input 4,5,1 -cnn_layers conv:3:2,pool:2,dense:4 -analysis_type haber -haber_draws rank-one
 bad "moments with a line search" "leave -haber_line_search out" -analysis_type haber -haber_scaling moments -haber_line_search 2
 bad "a schedule without its cycles" "needs -analysis_schedule_cycles" -analysis_type haber -haber_step_schedule cosine
 bad "a schedule that nothing follows" "-analysis_schedule_cycles 4: nothing runs over them" -analysis_type haber -analysis_schedule_cycles 4

@@ -26,7 +26,7 @@ counts() {
   counts "haber: the mean too" $((13 * 50 * 3)) 2 $network -ensemble_size 12 -analysis_type haber
   counts "haber: step lengths too" $((17 * 50 * 3)) 2 $network -ensemble_size 12 -analysis_type haber -haber_line_search 4
   counts "haber: what it runs by itself" $((13 * 50 * 3)) 2 $network -ensemble_size 12 -analysis_type haber -haber_draws rank-one
-  counts "haber: what it runs by itself, flipped" $((17 * 50 * 3)) 3 $network -ensemble_size 16 -analysis_type haber -haber_draws flipout
+  counts "haber: what it runs by itself, twice" $((33 * 50 * 3)) 3 $network -ensemble_size 16 -analysis_type haber -haber_draws flipout
   counts "yegenoglu: each presentation" $((12 * 2 * 50 * 3)) 2 $network -ensemble_size 12 -analysis_type yegenoglu -yegenoglu_repetitions 2 -observations_loss squared
   counts "yegenoglu: of members that take part" $((4 * 2 * 50 * 3)) 2 $network -ensemble_size 12 -analysis_type yegenoglu -yegenoglu_repetitions 2 -observations_loss squared -yegenoglu_size_step 2 -yegenoglu_size_first 4 -run_evaluate_every 10
   counts "adam: a pass back is two" $((2 * 3 * 50 * 3)) 1 $network -ensemble_size 2 -analysis_type adam

@@ -26,7 +26,7 @@ check "etki: as many moments as cycles" [ "$(grep -c "^elliptic,etki," race/race
 check "etkf: some 20 moments" [ "$(grep -c "^lorenz96,etkf," race/race.csv)" -ge 15 ]
 check "etki: near the posterior" awk -v e="$(column etki error)" -v s="$(column etki spread)" 'BEGIN { exit !(e < 3 && s > 0.3 && s < 5) }'
 check "enrml: iterations in place of cycles" [ "$(column enrml cycle)" = 1 ]
-check "enrml: within its budget, and near it" awk -v p="$(column enrml forward_passes)" 'BEGIN { exit !(p <= 2800 && p > 1000) }'
+check "enrml: within its budget, and near it" awk -v p="$(column enrml forward_passes)" 'BEGIN { exit !(p <= 2000 && p > 1000) }'
 check "etkf: the forcing is found" awk -v e="$(column etkf error)" 'BEGIN { exit !(e < 1) }'
 if command -v gnuplot >/dev/null; then
   for plot in fashion-mnist-passes elliptic-seconds lorenz96-passes; do check "plot $plot" [ -s "race/$plot.png" ]; done

@@ -65,7 +65,7 @@ cases=(
   "haber, rank-one, projected, momentum, antithetic, images, single
    $image -mlp_layers 20,13,9,4 -analysis_type haber -haber_draws rank-one -haber_project -haber_antithetic -haber_momentum 0.9 -observations_batch 7 -ensemble_size 300 -model_precision single"
   "haber, rank-one, projected, line search, cnn, fewer members than ranks
-   $image -model_type cnn -cnn_input 4,5,1 -cnn_layers conv:3:2,pool:2,dense:4 -analysis_type haber -haber_draws rank-one -haber_project -haber_line_search 3 -haber_step 1 -observations_batch 2 -ensemble_size 4"
+   $image -model_type cnn -cnn_input 4,5,1 -cnn_layers conv:3:2,pool:2,dense:4 -cnn_pooling average -analysis_type haber -haber_draws rank-one -haber_project -haber_line_search 3 -haber_step 1 -observations_batch 2 -ensemble_size 4"
   "haber, flipout, moments, three layers
    $class -mlp_layers 20,13,9,4 -mlp_activation tanh -analysis_type haber -haber_draws flipout -haber_scaling moments -haber_momentum 0.9 -haber_step 0.01 -observations_batch 11 -ensemble_size 64"
   "haber, flipout, images, single, observation space, fewer samples than ranks
