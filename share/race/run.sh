@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The race: every method on the same problem, for the same number of forward passes. share/doc/race.md says what the problems are.
 #   share/race/run.sh [--budget PASSES] [--ranks N] [--seeds N] [--limit SECONDS] [--out FOLDER] [--options "OPTION..."] [--list] [NAME...]
-# NAME is a problem (fashion-mnist, elliptic, forcing, lorenz96) or an entrant of one, as fashion-mnist/adam; default: all.
+# NAME is a problem (fashion-mnist, fashion-mnist-relu, elliptic, forcing, lorenz96) or an entrant of one, as fashion-mnist/adam; default: all.
 # An entrant is a line of PROBLEM.txt: its name and the options that it does not share with the others, which are in PROBLEM.yaml. @ stands for
 # as many cycles as the budget allows: three are tried first, and what they took is measured. --limit is the most seconds that an entrant may take (30).
 # FOLDER (race) then has race.csv, with lines for some 20 moments of each run, logs, and plots. Entrants that race.csv has already are left out:
@@ -41,7 +41,7 @@ done
 for number in "${budget:-1}" "$ranks" "$seeds" "$limit"; do
   case $number in '' | *[!0-9]* | 0*) fail "\"$number\" is no whole number from 1 on" ;; esac
 done
-problems=(fashion-mnist elliptic forcing lorenz96)
+problems=(fashion-mnist fashion-mnist-relu elliptic forcing lorenz96)
 
 # Lines "PROBLEM ENTRANT OPTION..." of a problem; a line that begins with a space goes on with the one before.
 entrants() {

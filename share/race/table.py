@@ -55,12 +55,12 @@ def inverters(groups):
 
 def lines(path, problem):
     groups = finals(path, problem)
-    return list(trainers(groups) if problem == "fashion-mnist" else inverters(groups)) if groups else []
+    return list(trainers(groups) if problem.startswith("fashion-mnist") else inverters(groups)) if groups else []
 
 
 def main():
     if len(sys.argv) == 2:
-        for problem in ("fashion-mnist", "elliptic", "forcing", "lorenz96"):
+        for problem in ("fashion-mnist", "fashion-mnist-relu", "elliptic", "forcing", "lorenz96"):
             print("\n".join([problem, ""] + lines(sys.argv[1], problem) + [""]))
         return
     page, out, inside = open(sys.argv[2]).read().splitlines(), [], False
