@@ -12,10 +12,12 @@ typedef struct {
   KalModel lorenz96;
 } KalAverages;
 
-/* The times of a batch in steps, one pair a sample, and when the last of them ends. */
+/* The times of a batch in steps, one pair a sample, when the last of them ends, and which are open at a step. */
 typedef struct {
   PetscInt  samples, first, last;
   PetscInt *from, *to;
+  PetscInt *order, begun; /* samples by their beginning, and how many have begun */
+  PetscInt *open, count;
 } KalWindows;
 
 static KalLorenz96 *Inside(KalModel model)
@@ -78,15 +80,29 @@ static PetscErrorCode WindowsCreate(KalModel lorenz96, const KalBatch *batch, Ka
 
   PetscFunctionBeginUser;
   *w = (KalWindows){.samples = batch->samples, .first = PETSC_MAX_INT};
-  PetscCall(PetscMalloc2(w->samples, &w->from, w->samples, &w->to));
+  PetscCall(PetscMalloc4(w->samples, &w->from, w->samples, &w->to, w->samples, &w->order, w->samples, &w->open));
   for (PetscInt s = 0; s < w->samples; s++) {
     PetscCall(KalModelGetSteps(lorenz96, 0.0, x[INPUTS * s], &w->from[s]));
     PetscCall(KalModelGetSteps(lorenz96, 0.0, x[INPUTS * s + 1], &w->to[s]));
     PetscCheck(w->to[s] > w->from[s], PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "A sample is to be averaged from time %g to time %g: the second must be later", x[INPUTS * s], x[INPUTS * s + 1]);
-    w->first = PetscMin(w->first, w->from[s]);
-    w->last  = PetscMax(w->last, w->to[s]);
+    w->first    = PetscMin(w->first, w->from[s]);
+    w->last     = PetscMax(w->last, w->to[s]);
+    w->order[s] = s;
   }
+  PetscCall(PetscSortIntWithPermutation(w->samples, w->from, w->order));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Goes on to a step, one after the other: windows that it lies in are open. */
+static void WindowsOpen(KalWindows *w, PetscInt step)
+{
+  PetscInt kept = 0;
+
+  for (PetscInt k = 0; k < w->count; k++) {
+    if (step <= w->to[w->open[k]]) w->open[kept++] = w->open[k];
+  }
+  while (w->begun < w->samples && w->from[w->order[w->begun]] < step) w->open[kept++] = w->order[w->begun++];
+  w->count = kept;
 }
 
 /* Every member from the start: 0 but for the first place, with its own forcing. */
@@ -105,8 +121,8 @@ static PetscErrorCode Start(KalModel model, const KalColumns *columns, PetscScal
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Adds the sums over the places of x and x^2 after a step to the windows that it lies in; y has them in place of mean and standard deviation. */
-static void Accumulate(const KalWindows *w, PetscInt step, PetscInt places, const PetscScalar *x, PetscScalar *y)
+/* Adds the sums over the places of x and x^2 to the open windows; y has them in place of mean and standard deviation. */
+static void Accumulate(const KalWindows *w, PetscInt places, const PetscScalar *x, PetscScalar *y)
 {
   PetscScalar sum = 0.0, square = 0.0;
 
@@ -114,10 +130,9 @@ static void Accumulate(const KalWindows *w, PetscInt step, PetscInt places, cons
     sum += x[i];
     square += x[i] * x[i];
   }
-  for (PetscInt s = 0; s < w->samples; s++) {
-    if (step <= w->from[s] || step > w->to[s]) continue;
-    y[OUTPUTS * s] += sum;
-    y[OUTPUTS * s + 1] += square;
+  for (PetscInt k = 0; k < w->count; k++) {
+    y[OUTPUTS * w->open[k]] += sum;
+    y[OUTPUTS * w->open[k] + 1] += square;
   }
 }
 
@@ -151,11 +166,12 @@ static PetscErrorCode KalModelObserve_Averages(KalModel model, const KalColumns 
   PetscCall(KalModelPropagate(lorenz96, NULL, 0.0, w.first * step, &states, status));
   for (PetscInt t = w.first + 1; t <= w.last; t++) {
     PetscCall(KalModelPropagate(lorenz96, NULL, (t - 1) * step, t * step, &states, status));
-    for (PetscInt k = 0; k < columns->count; k++) Accumulate(&w, t, places, states.column[k], y[k]);
+    WindowsOpen(&w, t);
+    for (PetscInt k = 0; k < columns->count; k++) Accumulate(&w, places, states.column[k], y[k]);
   }
   for (PetscInt k = 0; k < columns->count; k++) Finish(&w, places, y[k]);
   PetscCall(PetscFree2(memory, states.column));
-  PetscCall(PetscFree2(w.from, w.to));
+  PetscCall(PetscFree4(w.from, w.to, w.order, w.open));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -173,7 +189,7 @@ static PetscErrorCode KalModelMemory_Averages(KalModel model, PetscInt samples, 
 
   PetscFunctionBeginUser;
   PetscCall(KalModelGetMemory(lorenz96, samples, bytes));
-  *bytes += 64.0 * lorenz96->size * sizeof(PetscScalar) + 2.0 * samples * sizeof(PetscInt); /* as many members as a run hands over at once */
+  *bytes += 64.0 * lorenz96->size * sizeof(PetscScalar) + 4.0 * samples * sizeof(PetscInt); /* as many members as a run hands over at once */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

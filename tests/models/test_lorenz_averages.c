@@ -62,6 +62,31 @@ static void MembersAndSamplesAlone(void **state)
   KalCall(KalModelDestroy(&model));
 }
 
+/* Windows in no order, that overlap, are apart, begin or end together: each has the bits that it has alone. */
+static void WindowsInAnyOrder(void **state)
+{
+  KalModel       model = Make("-model_type lorenz96-averages -lorenz96_size 5");
+  PetscReal      input[80];
+  PetscScalar    x = 7.0, y[80], alone[2], *column[1] = {&x}, *out[1] = {y}, *one[1] = {alone};
+  KalColumns     columns = {.first = 0, .count = 1, .total = 1, .size = 1, .column = column};
+  KalStatus      status  = KAL_MEMBER_OK;
+  const KalBatch batch   = Batch(input, 40);
+
+  (void)state;
+  for (int s = 0; s < 40; s++) {
+    input[2 * s]     = 0.05 * (3 + 17 * s % 29);
+    input[2 * s + 1] = input[2 * s] + 0.05 * (1 + 7 * s % 5);
+  }
+  KalCall(KalModelObserve(model, NULL, 0.0, &columns, &batch, out, &status));
+  for (int s = 0; s < 40; s++) {
+    const KalBatch single = Batch(input + 2 * s, 1);
+
+    KalCall(KalModelObserve(model, NULL, 0.0, &columns, &single, one, &status));
+    KalAssert(!memcmp(alone, y + 2 * s, sizeof alone));
+  }
+  KalCall(KalModelDestroy(&model));
+}
+
 static void Prior(void **state)
 {
   KalModel    model = Make("-model_type lorenz96-averages -lorenz96_forcing_mean 6 -lorenz96_forcing_spread 1.5");
@@ -100,6 +125,7 @@ static void Refusals(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(AveragesOfNumPy),
     cmocka_unit_test(MembersAndSamplesAlone),
+    cmocka_unit_test(WindowsInAnyOrder),
     cmocka_unit_test(Prior),
     cmocka_unit_test(Refusals),
 };
