@@ -163,6 +163,7 @@ typedef struct {
   PetscReal step;   /* time step or step length taken */
   PetscReal time;   /* sum of the steps */
   PetscReal passes; /* forward passes through layers that the method made by itself in the cycle, a pass through some of them in parts of one */
+  PetscInt  failed; /* members that the method ran by itself in the cycle and that failed */
   /* Of a filter; NaN where a method does not say */
   PetscReal innovation; /* d'd/(tr S + p) of whitened innovations d and anomalies S: 1 where the filter is consistent */
   PetscReal dfs;        /* degrees of freedom for signal, tr(H K) */

@@ -85,6 +85,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   analysis->needs.least     = 2;
   analysis->needs.vectors   = haber->scaling == KAL_HABER_SCALING_MOMENTS ? 3 : 2;
   analysis->needs.generated = PETSC_TRUE;
+  analysis->needs.gathered  = haber->draws == KAL_HABER_FLIPOUT ? 1 : 0;
   analysis->needs.points    = PetscMax(analysis->N + 1, haber->linesearch);
   PetscCheck(haber->draws != KAL_HABER_FLIPOUT || !haber->project, analysis->comm, PETSC_ERR_ARG_INCOMP, "-haber_draws flipout leaves nothing to -haber_project: leave it out");
   for (PetscInt l = 0; haber->draws == KAL_HABER_FLIPOUT && l < analysis->layers.count; l++) PetscCheck(analysis->layers.layer[l].rows == 1, analysis->comm, PETSC_ERR_SUP, "-haber_draws flipout takes layers that have one row of features a sample, and layer %" PetscInt_FMT " has %" PetscInt_FMT ": take rank-one, or an mlp", l + 1, analysis->layers.layer[l].rows);
@@ -107,7 +108,7 @@ static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
   PetscFunctionBeginUser;
   PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
   analysis->needs.work = 0.0;
-  if (haber->draws != KAL_HABER_INDEPENDENT) analysis->needs.work += KalRankOneMemory(analysis, samples);
+  if (haber->draws != KAL_HABER_INDEPENDENT) analysis->needs.work += KalRankOneMemory(analysis, samples, (PetscBool)(haber->draws == KAL_HABER_FLIPOUT));
   if (haber->project) analysis->needs.work += KalProjectionMemory(analysis, samples);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -248,6 +249,28 @@ static PetscErrorCode TellPerturbed(KalAnalysis analysis, const KalTold *told, K
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Predictions of members that are run here. */
+static PetscErrorCode TellRankOne(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
+{
+  KalHaber             *haber  = (KalHaber *)analysis->data;
+  const KalRankOneDraws draws  = RankOneDraws(analysis);
+  PetscInt              failed = 0;
+  KalTold               mine;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalRankOnePredict(analysis, told, &draws, &haber->rankone, &mine));
+  for (PetscInt j = 0; j < analysis->N; j++) failed += mine.status[j] != KAL_MEMBER_OK;
+  analysis->report.passes = ((haber->draws == KAL_HABER_FLIPOUT ? 2.0 : 1.0) * analysis->N + 1.0) * told->batch->samples; /* flipout runs members once more, to regress on them */
+  analysis->report.failed = failed;
+  if (analysis->N - failed < analysis->needs.least) {
+    haber->taken = 0.0;
+    *verdict     = KAL_VERDICT_REJECT; /* the run, which counts survivors, ends */
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(TellPerturbed(analysis, &mine, verdict));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode VisitLosses(void *ctx, const KalRows *rows, PetscReal *sums)
 {
   const KalTold *told = (const KalTold *)ctx;
@@ -283,19 +306,12 @@ static PetscErrorCode TellLine(KalAnalysis analysis, const KalTold *told, KalVer
 
 static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict *verdict)
 {
-  KalHaber             *haber = (KalHaber *)analysis->data;
-  const KalRankOneDraws draws = RankOneDraws(analysis);
-  KalTold               mine  = *told;
+  KalHaber *haber = (KalHaber *)analysis->data;
 
   PetscFunctionBeginUser;
   if (haber->searching) PetscCall(TellLine(analysis, told, verdict));
-  else {
-    if (haber->draws != KAL_HABER_INDEPENDENT) {
-      PetscCall(KalRankOnePredict(analysis, told, &draws, &haber->rankone, &mine));
-      analysis->report.passes = ((haber->draws == KAL_HABER_FLIPOUT ? 2.0 : 1.0) * analysis->N + 1.0) * told->batch->samples; /* flipout runs members once more, to regress on them */
-    }
-    PetscCall(TellPerturbed(analysis, &mine, verdict));
-  }
+  else if (haber->draws == KAL_HABER_INDEPENDENT) PetscCall(TellPerturbed(analysis, told, verdict));
+  else PetscCall(TellRankOne(analysis, told, verdict));
   analysis->report.step = haber->taken;
   if (*verdict == KAL_VERDICT_ACCEPT) haber->time += haber->taken;
   analysis->report.time = haber->time;

@@ -82,6 +82,12 @@ PetscErrorCode KalRankOneDraw(KalAnalysis analysis, const KalRankOneDraws *draws
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Whether a view asks what a member says: one that failed may have any numbers, and 0 times those need not be 0. */
+static inline PetscBool Gains(const KalRankOneView *view, PetscInt member)
+{
+  return (PetscBool)(view->delta && view->status[member] == KAL_MEMBER_OK);
+}
+
 #define REAL    float
 #define NAME(x) x##Single
 #define PRODUCT productsingle
@@ -231,22 +237,33 @@ PetscErrorCode KalRankOnePredict(KalAnalysis analysis, const KalTold *told, cons
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Bytes that it takes for batches of so many samples: draws, increments, packed features, factors of the first layer, states, predictions. */
-PetscReal KalRankOneMemory(KalAnalysis analysis, PetscInt samples)
+/*
+  Bytes that it takes for batches of so many samples: draws, increments, packed features, factors of the first layer, states, signs of samples;
+  flipped: coefficients of this rank's share of the samples, what members say of the states of all, and these samples' features.
+*/
+PetscReal KalRankOneMemory(KalAnalysis analysis, PetscInt samples, PetscBool flipped)
 {
   const KalLayers *layers = &analysis->layers;
   const PetscReal  real = layers->precision == KAL_SINGLE ? 4.0 : 8.0, rows = (PetscReal)samples * layers->layer[0].rows;
-  PetscReal        numbers = 0.0, draws = 0.0, increments = 0.0;
+  PetscReal        numbers = 0.0, draws = 0.0, increments = 0.0, signs = 0.0, said = 0.0, features = 0.0, widest = 0.0;
+  PetscMPIInt      size;
 
+  if (MPI_Comm_size(analysis->comm, &size)) size = 1;
   for (PetscInt l = 0; l < layers->count; l++) {
     const KalLayer *layer = &layers->layer[l];
 
     draws += layer->units + layer->features + 1.0;
     increments += (layer->units + (PetscReal)KAL_RANKONE_PAD) * (layer->features + 1.0 + KAL_RANKONE_PAD);
     numbers = PetscMax(numbers, (PetscReal)samples * layer->rows * (layer->features + 3.0 * layer->units));
+    signs += (PetscReal)samples * layer->rows * layer->units;
+    said += (PetscReal)samples * (layer->units + 1.0);
+    features = PetscMax(features, (PetscReal)samples * (layer->features + 1.0 + KAL_RANKONE_PAD));
+    widest   = PetscMax(widest, (PetscReal)samples * PetscMax(layer->units, layer->features));
   }
   numbers = PetscMax(numbers, 3.0 * KAL_RANKONE_NUMBERS) + rows * (layers->layer[0].features + KAL_RANKONE_MEMBERS);
-  return real * numbers + 4.0 * KAL_RANKONE_MEMBERS * draws + 8.0 * increments;
+  if (flipped) said += features + (PetscReal)analysis->N * ((samples + size - 1) / size);
+  else said = widest = 0.0;
+  return real * (numbers + 3.0 * widest) + 4.0 * (KAL_RANKONE_MEMBERS * draws + signs) + 8.0 * (increments + said);
 }
 
 PetscErrorCode KalRankOneDestroy(KalRankOne *one)

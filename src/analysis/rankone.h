@@ -35,6 +35,7 @@ typedef struct {
 typedef struct {
   PetscInt         first, samples;
   const PetscReal *c;
+  const KalStatus *status;  /* of the members: those that failed say nothing; with delta */
   PetscReal      **delta;   /* samples x units of each layer, or NULL */
   PetscReal      **squares; /* the samples' sums of (b'f)^2, with delta */
   float          **flip;    /* the samples' signs, samples x rows x units of each layer */
@@ -43,7 +44,7 @@ typedef struct {
 PETSC_INTERN PetscErrorCode KalRankOneCreate(KalAnalysis, KalRankOne *);
 PETSC_INTERN PetscErrorCode KalRankOnePredict(KalAnalysis, const KalTold *, const KalRankOneDraws *, KalRankOne *, KalTold *);
 PETSC_INTERN PetscErrorCode KalRankOneCombine(KalAnalysis, const KalRankOneDraws *, const PetscReal *c, KalRankOne *, PetscScalar *y);
-PETSC_INTERN PetscReal      KalRankOneMemory(KalAnalysis, PetscInt samples);
+PETSC_INTERN PetscReal      KalRankOneMemory(KalAnalysis, PetscInt samples, PetscBool flipped);
 PETSC_INTERN PetscErrorCode KalRankOneLocalize(KalAnalysis, const KalTold *, const KalRankOneDraws *, const KalInnovation *, const PetscReal *q, KalRankOne *, PetscScalar *y);
 PETSC_INTERN PetscErrorCode KalRankOneWork(KalRankOne *, size_t bytes);
 PETSC_INTERN PetscErrorCode KalRankOneDraw(KalAnalysis, const KalRankOneDraws *, KalRankOne *, PetscInt first, PetscInt count);

@@ -111,8 +111,8 @@ PetscErrorCode KalRankOneCombine(KalAnalysis analysis, const KalRankOneDraws *dr
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What the whole batch's features are at the network itself, for a layer whose states before it are known: with the bias's 1, times variances over f'Vf. */
-static PetscErrorCode Directions(KalAnalysis analysis, PetscInt l, PetscInt samples, const void *before, void *room, PetscInt pitch, PetscReal spread, const PetscReal *squares, const KalRankOne *one, PetscReal *f)
+/* What the whole batch's features are at the network itself, for a layer whose states before it are known: with the bias's 1, times variances over f'Vf. `squares` are expected to be f'Vf times `expected`. */
+static PetscErrorCode Directions(KalAnalysis analysis, PetscInt l, PetscInt samples, const void *before, void *room, PetscInt pitch, PetscReal expected, const PetscReal *squares, const KalRankOne *one, PetscReal *f)
 {
   const KalLayers *layers    = &analysis->layers;
   const KalLayer  *layer     = &layers->layer[l];
@@ -131,14 +131,14 @@ static PetscErrorCode Directions(KalAnalysis analysis, PetscInt l, PetscInt samp
       if (i == F) f[i] = 1.0;
       sum += f[i] * f[i] * deviation[i] * deviation[i];
     }
-    sum = squares[s] / (spread * spread * one->N) + KAL_RANKONE_RIDGE * sum;
+    sum = squares[s] / expected + KAL_RANKONE_RIDGE * sum;
     for (PetscInt i = 0; i <= F; i++) f[i] *= sum > 0.0 ? deviation[i] * deviation[i] / sum : 0.0;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Parameters move as the states do, by the features that the network itself has; layer after layer. */
-static PetscErrorCode MoveLayers(KalAnalysis analysis, const KalBatch *batch, PetscReal spread, PetscReal **delta, PetscReal **squares, KalRankOne *one, PetscScalar *y)
+static PetscErrorCode MoveLayers(KalAnalysis analysis, const KalBatch *batch, PetscReal expected, PetscReal **delta, PetscReal **squares, KalRankOne *one, PetscScalar *y)
 {
   const KalLayers *layers  = &analysis->layers;
   const PetscInt   samples = batch->samples;
@@ -160,7 +160,7 @@ static PetscErrorCode MoveLayers(KalAnalysis analysis, const KalBatch *batch, Pe
 
     PetscCall(KalGroupGather(&one->group, samples, (size_t)layer->units * sizeof(PetscReal), delta[l]));
     PetscCall(KalGroupGather(&one->group, samples, sizeof(PetscReal), squares[l]));
-    PetscCall(Directions(analysis, l, samples, before, room, shape.pitch, spread, squares[l], one, f));
+    PetscCall(Directions(analysis, l, samples, before, room, shape.pitch, expected, squares[l], one, f));
     PetscCall(AddProducts(layer, &shape, samples, delta[l], f, PETSC_FALSE, one, one->increment));
     PetscCall(GatherLayer(one, layer, one->increment, y));
     if (l + 1 < layers->count) PetscCall(layers->advance(layers->ctx, analysis->mean, l, l + 1, samples, before, state[l % 2]));
@@ -213,10 +213,11 @@ PetscErrorCode KalRankOneLocalize(KalAnalysis analysis, const KalTold *told, con
     view.squares[l] = squares[l] + view.first;
   }
   SampleCoefficients(in, batch->outputs, view.first, view.samples, q, c);
-  view.c = c;
+  view.c      = c;
+  view.status = in->status;
   PetscCall(KalRankOneRun(analysis, batch, draws, &view, one, 0, one->N));
   PetscCall(PetscArrayzero(y, analysis->n));
-  PetscCall(MoveLayers(analysis, batch, draws->spread, delta, squares, one, y));
+  PetscCall(MoveLayers(analysis, batch, draws->spread * draws->spread * in->active, delta, squares, one, y));
   for (PetscInt l = 0; l < L; l++) {
     PetscCall(PetscFree(delta[l]));
     PetscCall(PetscFree(squares[l]));

@@ -149,7 +149,7 @@ static PetscErrorCode NAME(Behind)(KalAnalysis analysis, const KalRankOneView *v
 
       NAME(Dots)
       (rows, layer->features, s + layer->units, fm, room->t);
-      if (view->delta) NAME(Gain)
+      if (Gains(view, member + m)) NAME(Gain)
       (rows, layer->units, view->c + (size_t)(member + m) * view->samples, room->t, s, view->flip[l], view->delta[l], view->squares[l]);
       NAME(Scatter)
       (rows, layer->units, out + (size_t)m * (size_t)rows * (size_t)layer->units, s, view->flip[l], room->t, out + (size_t)m * (size_t)rows * (size_t)layer->units);
@@ -195,7 +195,7 @@ static PetscErrorCode NAME(Run)(KalAnalysis analysis, const KalBatch *batch, con
         const float *s = one->drawn + (size_t)(k + m) * one->draws;
         const REAL  *t = first.t + (size_t)(k + m) * first.pitch;
 
-        if (view->delta) NAME(Gain)
+        if (Gains(view, j + k + m)) NAME(Gain)
         (first.rows, layer->units, view->c + (size_t)(j + k + m) * view->samples, t, s, view->flip[0], view->delta[0], view->squares[0]);
         NAME(Scatter)
         (first.rows, layer->units, room.base, s, view->flip[0], t, room.state[0] + (size_t)m * first.rows * layer->units);

@@ -8,26 +8,33 @@ typedef struct {
   KalDiagnosis forecast, analysis;
 } KalCycle;
 
-static PetscErrorCode CheckSurvivors(KalRun run, PetscInt *failed)
+/* Members that failed in the model; their statuses are kept. */
+static PetscErrorCode CountFailed(KalRun run, PetscInt *failed)
 {
-  PetscInt j, active, needed;
-
   PetscFunctionBeginUser;
   *failed = 0;
-  for (j = 0; j < run->N; j++) *failed += run->status[j] != KAL_MEMBER_OK && run->status[j] != KAL_MEMBER_IDLE;
+  for (PetscInt j = 0; j < run->N; j++) *failed += run->status[j] != KAL_MEMBER_OK && run->status[j] != KAL_MEMBER_IDLE;
   PetscCall(PetscArraycpy(run->laststatus, run->status, run->N));
-  active = KalRunActive(run);
-  needed = PetscMax(PetscMin(run->survivors, run->needs.least), (PetscInt)(((PetscInt64)run->survivors * active + run->N - 1) / run->N)); /* of fewer members as large a part */
-  PetscCheck(active - *failed >= needed, run->comm, (PetscErrorCode)PETSC_ERR_CONV_FAILED, "Only %" PetscInt_FMT " of %" PetscInt_FMT " members survived cycle %" PetscInt_FMT "; at least %" PetscInt_FMT " are needed (-run_survivors). %s%s%s", active - *failed, active, run->cycle + 1, needed, run->snapshotpath[0] ? "The last snapshot is whole: look at " : "No snapshot was asked for (-snapshot_path)", run->snapshotpath, run->snapshotpath[0] ? " and restart with a smaller step" : "");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode CheckSurvivors(KalRun run, PetscInt failed)
+{
+  const PetscInt active = KalRunActive(run);
+  const PetscInt needed = PetscMax(PetscMin(run->survivors, run->needs.least), (PetscInt)(((PetscInt64)run->survivors * active + run->N - 1) / run->N)); /* of fewer members as large a part */
+
+  PetscFunctionBeginUser;
+  PetscCheck(active - failed >= needed, run->comm, (PetscErrorCode)PETSC_ERR_CONV_FAILED, "Only %" PetscInt_FMT " of %" PetscInt_FMT " members survived cycle %" PetscInt_FMT "; at least %" PetscInt_FMT " are needed (-run_survivors). %s%s%s", active - failed, active, run->cycle + 1, needed, run->snapshotpath[0] ? "The last snapshot is whole: look at " : "No snapshot was asked for (-snapshot_path)", run->snapshotpath, run->snapshotpath[0] ? " and restart with a smaller step" : "");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Asks and tells until the method is done with the batch. */
 static PetscErrorCode Analyse(KalRun run, const KalBatch *batch, KalCycle *c)
 {
-  KalTold told = {.observations = run->observations, .batch = batch, .cycle = run->cycle};
-  double  start;
-  KalAsk  ask;
+  KalTold           told = {.observations = run->observations, .batch = batch, .cycle = run->cycle};
+  KalAnalysisReport report;
+  double            start;
+  KalAsk            ask;
 
   PetscFunctionBeginUser;
   for (PetscInt asked = 0; c->verdict == KAL_VERDICT_AGAIN; asked++) {
@@ -37,7 +44,10 @@ static PetscErrorCode Analyse(KalRun run, const KalBatch *batch, KalCycle *c)
     PetscCall(KalRunCountPasses(run, &ask, batch));
     PetscCall(KalRunEvaluate(run, &ask, batch, &told.predictions));
     PetscCall(KalRunDifferentiate(run, &ask, &told));
-    if (!asked) PetscCall(CheckSurvivors(run, &c->failed));
+    if (!asked) {
+      PetscCall(CountFailed(run, &c->failed));
+      PetscCall(CheckSurvivors(run, c->failed));
+    }
     if (!asked && run->timed) {
       PetscCall(KalRunDiagnose(run, ask.points, run->status, &c->forecast));
       if (!ask.bundle) PetscCall(KalRunCountRanks(run, batch->to));
@@ -49,6 +59,8 @@ static PetscErrorCode Analyse(KalRun run, const KalBatch *batch, KalCycle *c)
     PetscCall(KalAnalysisTell(run->analysis, &told, &c->verdict));
     PetscCall(KalEventEnd(KAL_EVENT_TELL));
     run->seconds[KAL_SECONDS_ANALYSIS] += MPI_Wtime() - start;
+    PetscCall(KalAnalysisGetReport(run->analysis, &report));
+    PetscCall(CheckSurvivors(run, c->failed + report.failed));
   }
   start = MPI_Wtime();
   PetscCall(KalEventBegin(KAL_EVENT_UPDATE));
@@ -126,7 +138,7 @@ static PetscErrorCode Remember(KalRun run, const KalBatch *batch, const KalCycle
   values[KAL_HISTORY_LOSS]     = report.loss;
   values[KAL_HISTORY_STEP]     = report.step;
   values[KAL_HISTORY_TIME]     = report.time;
-  values[KAL_HISTORY_FAILED]   = c->failed;
+  values[KAL_HISTORY_FAILED]   = c->failed + report.failed;
   values[KAL_HISTORY_REJECTED] = c->verdict == KAL_VERDICT_REJECT;
   if (run->timed) TimeValues(batch, c, &report, values);
   else PetscCall(TrainingValues(run, batch, values));

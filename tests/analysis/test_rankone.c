@@ -367,6 +367,31 @@ static void AFlippedCycleIsItsFormula(void **state)
   }
 }
 
+/* Some members overflow: the others move the network, and stay finite; survivors are counted, also where there is none. */
+static void FailedMembersSayNothing(void **state)
+{
+  static const char *const draws[]   = {"rank-one", "flipout"};
+  static const char        network[] = "-ensemble_size 32 -haber_damping 0.7 -haber_step 1e20 -model_precision single -mlp_activation relu";
+  double                   before[SIZE], after[SIZE];
+  char                     options[256];
+
+  (void)state;
+  MakeData();
+  for (int k = 0; k < 2; k++) {
+    PetscBool moved = PETSC_FALSE;
+
+    snprintf(options, sizeof options, "%s -haber_draws %s -haber_spread 1e19 -run_survivors 2", network, draws[k]);
+    KalCall(OneCycle(options, before, after));
+    for (int i = 0; i < SIZE; i++) KalAssert(isfinite(after[i]));
+    for (int i = 0; i < SIZE; i++) moved = (PetscBool)(moved || after[i] != before[i]);
+    KalAssert(moved);
+    snprintf(options, sizeof options, "%s -haber_draws %s -haber_spread 1e19 -run_survivors 32", network, draws[k]);
+    KalCallFails(OneCycle(options, before, after), "of 32 members survived cycle 1; at least 32 are needed (-run_survivors)");
+    snprintf(options, sizeof options, "%s -haber_draws %s -haber_spread 1e24", network, draws[k]);
+    KalCallFails(OneCycle(options, before, after), "Only 0 of 32 members survived cycle 1; at least 16 are needed (-run_survivors)");
+  }
+}
+
 /* The first step along moments is of unit length in every weight. */
 static void MomentsScaleIncrements(void **state)
 {
@@ -487,6 +512,7 @@ static void ModelsWithoutLayersAreRefused(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(ACycleIsItsFormula),
     cmocka_unit_test(AFlippedCycleIsItsFormula),
+    cmocka_unit_test(FailedMembersSayNothing),
     cmocka_unit_test(MomentsScaleIncrements),
     cmocka_unit_test(IncrementsApproachTheGradientWithTheirNumber),
     cmocka_unit_test(FlippedIncrementsAreCloseToTheGradient),
