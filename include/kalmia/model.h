@@ -62,10 +62,11 @@ typedef enum {
 typedef struct {
   KalTogether together;
   PetscErrorCode (*setfromoptions)(KalModel, KalOptionItems);
-  PetscErrorCode (*setup)(KalModel);                          /* sets the state size and the stages */
-  PetscErrorCode (*initial)(KalModel, KalKey, PetscScalar *); /* prior draw of member key.member: n numbers */
-  PetscErrorCode (*spread)(KalModel, PetscReal *);            /* prior standard deviation of each of n entries */
-  PetscErrorCode (*mean)(KalModel, PetscScalar *);            /* prior mean of each of n entries, where it is known */
+  PetscErrorCode (*setup)(KalModel);                                    /* sets the state size and the stages */
+  PetscErrorCode (*initial)(KalModel, KalKey, PetscScalar *);           /* prior draw of member key.member: n numbers */
+  PetscErrorCode (*spread)(KalModel, PetscReal *);                      /* prior standard deviation of each of n entries */
+  PetscErrorCode (*mean)(KalModel, PetscScalar *);                      /* prior mean of each of n entries, where it is known */
+  PetscErrorCode (*inputs)(KalModel, const KalBatch *, size_t, char *); /* says what is wrong with the first sample whose input it cannot take; else nothing */
   PetscErrorCode (*propagate)(KalModel, const KalColumns *parameters, PetscReal from, PetscReal to, KalColumns *, KalStatus *);
   PetscErrorCode (*observe)(KalModel, const KalColumns *parameters, PetscReal stage, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
   PetscErrorCode (*locate)(KalModel, PetscInt count, const PetscInt *entries, PetscReal *coordinates, PetscInt *kinds);
@@ -117,6 +118,7 @@ PETSC_EXTERN PetscErrorCode KalModelDestroy(KalModel *);
 PETSC_EXTERN PetscErrorCode KalModelInitial(KalModel, KalKey, PetscScalar *);
 PETSC_EXTERN PetscErrorCode KalModelSpread(KalModel, PetscReal *);
 PETSC_EXTERN PetscErrorCode KalModelMean(KalModel, PetscScalar *, PetscBool *);
+PETSC_EXTERN PetscErrorCode KalModelCheckInputs(KalModel, const KalBatch *, size_t, char *);
 PETSC_EXTERN PetscErrorCode KalModelPropagate(KalModel, const KalColumns *, PetscReal, PetscReal, KalColumns *, KalStatus *);
 PETSC_EXTERN PetscErrorCode KalModelObserve(KalModel, const KalColumns *, PetscReal, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
 PETSC_EXTERN PetscErrorCode KalModelLocate(KalModel, PetscInt, const PetscInt *, PetscReal *, PetscInt *);

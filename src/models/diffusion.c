@@ -135,10 +135,15 @@ static PetscErrorCode KalModelLayout_Diffusion(KalModel model, size_t size, char
 {
   const KalDiffusion *d           = (const KalDiffusion *)model->data;
   char                network[96] = "solved";
+  PetscInt64          digest;
 
   PetscFunctionBeginUser;
   if (d->oneshot) PetscCall(KalModelGetLayout(d->network, sizeof network, network));
-  PetscCall(PetscSNPrintf(text, size, "diffusion %s %" PetscInt_FMT " terms, length %.15g, %s", Unknowns[d->unknown], d->terms, (double)d->length, network));
+  PetscCall(KalDigest(&d->mean, sizeof d->mean, 0, &digest));
+  PetscCall(KalDigest(&d->spread, sizeof d->spread, digest, &digest));
+  PetscCall(KalDigest(&d->exponent, sizeof d->exponent, digest, &digest));
+  PetscCall(KalDigest(&d->load, sizeof d->load, digest, &digest));
+  PetscCall(PetscSNPrintf(text, size, "diffusion %s %" PetscInt_FMT " terms, length %.15g, %016llx, %s", Unknowns[d->unknown], d->terms, (double)d->length, (unsigned long long)digest, network));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -234,6 +239,7 @@ PetscErrorCode KalModelCreate_Diffusion(KalModel model)
   model->ops.initial        = KalModelInitial_Diffusion;
   model->ops.spread         = KalModelSpread_Diffusion;
   model->ops.mean           = KalModelMean_Diffusion;
+  model->ops.inputs         = KalModelInputs_Diffusion;
   model->ops.observe        = KalModelObserve_Diffusion;
   model->ops.layout         = KalModelLayout_Diffusion;
   model->ops.memory         = KalModelMemory_Diffusion;

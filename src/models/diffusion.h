@@ -37,6 +37,7 @@ static inline PetscInt KalDiffusionPlaces_Private(const KalDiffusion *d)
 
 PETSC_INTERN PetscErrorCode KalDiffusionCreateEquation_Private(KalDiffusion *);
 PETSC_INTERN PetscErrorCode KalDiffusionDestroyEquation_Private(KalDiffusion *);
+PETSC_INTERN PetscErrorCode KalModelInputs_Diffusion(KalModel, const KalBatch *, size_t, char *);
 PETSC_INTERN PetscErrorCode KalModelObserve_Diffusion(KalModel, const KalColumns *, PetscReal, const KalColumns *, const KalBatch *, PetscScalar **, KalStatus *);
 
 #endif

@@ -116,17 +116,30 @@ static PetscErrorCode Surrogate(KalDiffusion *d, PetscInt member, PetscInt total
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The solution at x, linear between nodes; or the residual at the inner node that is nearest to x. */
-static PetscErrorCode Predict(const KalDiffusion *d, const KalBatch *batch, PetscScalar *y)
+/* Places must lie in the interval, and it must be clear what holds there. */
+PetscErrorCode KalModelInputs_Diffusion(KalModel model, const KalBatch *batch, size_t size, char *text)
 {
   const double *in = (const double *)batch->input;
 
   PetscFunctionBeginUser;
+  (void)model;
+  for (PetscInt s = 0; s < batch->samples && !text[0]; s++) {
+    const double x = in[(size_t)s * (size_t)batch->inputs], kind = batch->inputs > 1 ? in[2 * (size_t)s + 1] : 0.0;
+
+    if (!(x >= 0.0 && x <= 1.0)) PetscCall(PetscSNPrintf(text, size, "A sample lies at x = %g; the model diffusion is on the interval from 0 to 1, so take it out of the data, or leave the inputs as they are with -observations_normalize none", x));
+    else if (kind != 0.0 && kind != 1.0) PetscCall(PetscSNPrintf(text, size, "The second input of a sample is %g; to the model diffusion it is 0 (the solution is observed at x) or 1 (the equation holds at x)", kind));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The solution at x, linear between nodes; or the residual at the inner node that is nearest to x. */
+static void Predict(const KalDiffusion *d, const KalBatch *batch, PetscScalar *y)
+{
+  const double *in = (const double *)batch->input;
+
   for (PetscInt s = 0; s < batch->samples; s++) {
     const PetscReal x = in[(size_t)s * (size_t)batch->inputs], kind = batch->inputs > 1 ? in[2 * (size_t)s + 1] : 0.0, at = x * (PetscReal)d->cells;
 
-    PetscCheck(x >= 0.0 && x <= 1.0, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "A sample of the data lies at x = %g; the model diffusion is on the interval from 0 to 1", (double)x);
-    PetscCheck(kind == 0.0 || kind == 1.0, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "The second input of a sample of the data is %g; to the model diffusion it is 0 (the solution is observed at x) or 1 (the equation holds at x)", (double)kind);
     if (kind == 1.0) y[s] = d->residual[PetscMax(1, PetscMin(d->cells - 1, (PetscInt)PetscFloorReal(at + 0.5))) - 1];
     else {
       const PetscInt  i = PetscMin(d->cells - 1, (PetscInt)at);
@@ -135,7 +148,6 @@ static PetscErrorCode Predict(const KalDiffusion *d, const KalBatch *batch, Pets
       y[s] = (1.0 - t) * d->solution[i] + t * d->solution[i + 1];
     }
   }
-  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode KalModelObserve_Diffusion(KalModel model, const KalColumns *parameters, PetscReal stage, const KalColumns *columns, const KalBatch *batch, PetscScalar **y, KalStatus *status)
@@ -155,7 +167,7 @@ PetscErrorCode KalModelObserve_Diffusion(KalModel model, const KalColumns *param
     PetscCall(Assemble(d));
     if (d->oneshot) PetscCall(Surrogate(d, columns->first + k, columns->total, columns->column[k] + d->terms, root, status + k));
     else PetscCall(Solve(d, status + k));
-    if (status[k] == KAL_MEMBER_OK) PetscCall(Predict(d, batch, y[k]));
+    if (status[k] == KAL_MEMBER_OK) Predict(d, batch, y[k]);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -104,8 +104,37 @@ PetscErrorCode KalModelPropagate(KalModel model, const KalColumns *parameters, P
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*@C
+   KalModelCheckInputs - Whether a model can take the inputs of samples: a place where it is defined, a time that it reaches
+
+   Not Collective
+
+   Input Parameters:
++  model - the model, set up
+.  batch - the samples, in the model's precision
+-  size - characters that `text` has room for
+
+   Output Parameter:
+.  text - what is wrong with the first sample that it cannot take; empty where all is well, and where a type takes any input
+
+   Note:
+   A run looks at all its samples with it before the first cycle. Calls that take a batch refuse it in the same words.
+
+.seealso: KalModelObserve()
+@*/
+PetscErrorCode KalModelCheckInputs(KalModel model, const KalBatch *batch, size_t size, char *text)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(model->ready, PETSC_COMM_SELF, PETSC_ERR_ORDER, "The model is used before KalModelSetUp()");
+  text[0] = '\0';
+  if (model->ops.inputs) PetscCall((*model->ops.inputs)(model, batch, size, text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode CheckBatch(KalModel model, const KalBatch *batch)
 {
+  char text[512];
+
   PetscFunctionBeginUser;
   PetscCheck(batch->samples >= 0, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "A batch of %" PetscInt_FMT " samples", batch->samples);
   if (batch->timed) PetscFunctionReturn(PETSC_SUCCESS);
@@ -113,6 +142,8 @@ static PetscErrorCode CheckBatch(KalModel model, const KalBatch *batch)
   PetscCheck(!model->inputs || batch->inputs == model->inputs, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "The batch has %" PetscInt_FMT " inputs a sample but the model takes %" PetscInt_FMT, batch->inputs, model->inputs);
   PetscCheck(!model->outputs || batch->outputs == model->outputs, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "The batch has %" PetscInt_FMT " outputs a sample but the model predicts %" PetscInt_FMT, batch->outputs, model->outputs);
   PetscCheck(batch->input || !batch->samples || !batch->inputs, PETSC_COMM_SELF, PETSC_ERR_ARG_NULL, "The batch of %" PetscInt_FMT " samples has no inputs", batch->samples);
+  PetscCall(KalModelCheckInputs(model, batch, sizeof text, text));
+  PetscCheck(!text[0], PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%s", text);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -147,7 +178,7 @@ static PetscBool AllFinite(PetscInt64 n, const PetscScalar *y)
        is not KAL_MEMBER_OK
 
    Errors: PETSC_ERR_SUP where the type predicts nothing, PETSC_ERR_ARG_SIZ and PETSC_ERR_ARG_INCOMP
-   where sizes or precision do not fit
+   where sizes or precision do not fit, PETSC_ERR_ARG_OUTOFRANGE for inputs that KalModelCheckInputs() finds wrong
 @*/
 PetscErrorCode KalModelObserve(KalModel model, const KalColumns *parameters, PetscReal stage, const KalColumns *columns, const KalBatch *batch, PetscScalar **y, KalStatus *status)
 {

@@ -167,6 +167,13 @@ static PetscErrorCode Adjoint(KalModel model, const KalColumns *columns, const K
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode Inputs(KalModel model, const KalBatch *batch, size_t size, char *text)
+{
+  PetscFunctionBeginUser;
+  PetscCall(KalModelCheckInputs(model->parameterization->model, batch, size, text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Locate(KalModel model, PetscInt count, const PetscInt *entries, PetscReal *coordinates, PetscInt *kinds)
 {
   KalParameterization p = model->parameterization;
@@ -274,6 +281,7 @@ PetscErrorCode KalModelParameterize(KalModel model)
       .initial   = p->ops.entrywise && !p->ops.initial && !own->initial ? NULL : Initial,
       .spread    = p->ops.entrywise && !p->ops.spread && !own->spread ? NULL : Spread,
       .mean      = p->ops.entrywise && !p->ops.mean && !own->mean ? NULL : Mean,
+      .inputs    = own->inputs ? Inputs : NULL,
       .propagate = own->propagate ? Propagate : NULL,
       .observe   = own->observe ? KalModelObserve_Parameterized : NULL,
       .locate    = p->ops.locate || (p->ops.entrywise && own->locate) ? Locate : NULL,

@@ -1,14 +1,29 @@
 /* Paths of a dynamical model: states at all times, and the difference equations between them. */
 #include <models/path.h>
 
-/* The time of sample s in steps. */
-static PetscErrorCode StepOf(const KalPath *path, const KalBatch *batch, PetscInt s, PetscInt *step)
+/* The time of sample s in steps, a whole number but for rounding. */
+static inline PetscReal Steps(const KalPath *path, const KalBatch *batch, PetscInt s)
 {
-  const PetscReal exact = ((const double *)batch->input)[s] / path->inner->step, whole = PetscFloorReal(exact + 0.5);
+  return ((const double *)batch->input)[s] / path->inner->step;
+}
+
+static inline PetscInt StepOf(const KalPath *path, const KalBatch *batch, PetscInt s)
+{
+  return (PetscInt)PetscFloorReal(Steps(path, batch, s) + 0.5);
+}
+
+static PetscErrorCode KalModelInputs_PathTime(KalModel model, const KalBatch *batch, size_t size, char *text)
+{
+  const KalPath *path = (const KalPath *)model->data;
 
   PetscFunctionBeginUser;
-  PetscCheck(whole >= 0.0 && whole <= 1e9 && PetscAbsReal(exact - whole) <= 1e-6 * PetscMax(1.0, whole), PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Sample %" PetscInt_FMT " is at time %g, %g steps of %g: times of a path are whole numbers of steps from 0 on; use -observations_normalize none if they are so in the data", s, (double)((const double *)batch->input)[s], (double)exact, (double)path->inner->step);
-  *step = (PetscInt)whole;
+  for (PetscInt s = 0; s < batch->samples; s++) {
+    const PetscReal exact = Steps(path, batch, s), whole = PetscFloorReal(exact + 0.5);
+
+    if (whole >= 0.0 && whole <= 1e9 && PetscAbsReal(exact - whole) <= 1e-6 * PetscMax(1.0, whole)) continue;
+    PetscCall(PetscSNPrintf(text, size, "A sample is at time %g, %g steps of %g: times of a path are whole numbers of steps from 0 on; use -observations_normalize none if they are so in the data", ((const double *)batch->input)[s], (double)exact, (double)path->inner->step));
+    break;
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -35,7 +50,7 @@ static PetscErrorCode Observe(KalModel model, const PetscScalar *x, const KalBat
   KalPath        *path = (KalPath *)model->data;
   const PetscInt  D    = path->inner->size;
   const PetscReal h    = path->inner->step;
-  PetscInt        step, at = path->steps;
+  PetscInt        at   = path->steps;
   PetscScalar    *end;
   KalColumns      column = {.first = 0, .count = 1, .total = 1, .size = D, .column = &end};
 
@@ -44,9 +59,9 @@ static PetscErrorCode Observe(KalModel model, const PetscScalar *x, const KalBat
   end = path->work;
   PetscCall(PetscArraycpy(end, x + (size_t)path->steps * (size_t)D, D));
   for (PetscInt s = 0; s < batch->samples; s++) {
+    const PetscInt     step  = StepOf(path, batch, s);
     const PetscScalar *state = end;
 
-    PetscCall(StepOf(path, batch, s, &step));
     if (step <= path->steps) state = x + (size_t)step * (size_t)D;
     else {
       if (step < at) {
@@ -73,11 +88,11 @@ static PetscErrorCode KalModelObserve_PathTime(KalModel model, const KalColumns 
 static PetscErrorCode KalModelEquations_PathTime(KalModel model, const KalBatch *batch, PetscInt *measured, PetscInt *dynamics)
 {
   const KalPath *path = (const KalPath *)model->data;
-  PetscInt       step;
 
   PetscFunctionBeginUser;
   for (PetscInt s = 0; s < batch->samples; s++) {
-    PetscCall(StepOf(path, batch, s, &step));
+    const PetscInt step = StepOf(path, batch, s);
+
     PetscCheck(step <= path->steps, PETSC_COMM_SELF, PETSC_ERR_ARG_INCOMP, "Sample %" PetscInt_FMT " is at time step %" PetscInt_FMT ", beyond the path's end at %" PetscInt_FMT ": take a larger -path_steps, or put it into the test set", s, step, path->steps);
   }
   *measured = batch->samples * batch->outputs;
@@ -121,11 +136,11 @@ static PetscErrorCode KalModelResidualsAdjoint_PathTime(KalModel model, const Ka
   const size_t       D    = (size_t)path->inner->size;
   const PetscReal    h    = path->inner->step;
   PetscScalar       *s;
-  PetscInt           step;
 
   PetscFunctionBeginUser;
   for (PetscInt m = 0; m < batch->samples; m++) {
-    PetscCall(StepOf(path, batch, m, &step));
+    const PetscInt step = StepOf(path, batch, m);
+
     for (PetscInt i = 0; i < model->outputs; i++) g[(size_t)step * D + (size_t)(path->observed ? path->observed[i] : i)] += measured[(size_t)m * (size_t)model->outputs + (size_t)i];
   }
   PetscCall(KalPathReserve_Private(path, D * (size_t)(path->steps + 1)));
@@ -168,6 +183,7 @@ PetscErrorCode KalPathTimeSetUp_Private(KalModel model)
   PetscCall(KalModelSetSize(model, (PetscInt)n));
   model->ops.initial          = KalModelInitial_PathTime;
   model->ops.spread           = KalModelSpread_PathTime;
+  model->ops.inputs           = KalModelInputs_PathTime;
   model->ops.observe          = KalModelObserve_PathTime;
   model->ops.equations        = KalModelEquations_PathTime;
   model->ops.residuals        = KalModelResiduals_PathTime;

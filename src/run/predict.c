@@ -63,6 +63,7 @@ static PetscErrorCode LoadModel(KalRun run, KalSnapshot snapshot)
   PetscCall(KalModelGetPrecision(run->model, &precision));
   PetscCall(KalObservationsSetOutputs(run->observations, run->outputs));
   PetscCall(KalObservationsSetPrecision(run->observations, precision));
+  PetscCall(KalRunCheckInputs(run));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -211,6 +211,7 @@ PETSC_INTERN PetscErrorCode KalRunPhasesWrite(KalRun);
 
 PETSC_INTERN PetscErrorCode KalRunHeader(KalRun);
 PETSC_INTERN PetscErrorCode KalRunLine(KalRun);
+PETSC_INTERN PetscErrorCode KalRunCheckInputs(KalRun);
 PETSC_INTERN PetscErrorCode KalRunProgress(KalRun, PetscBool last);
 PETSC_INTERN PetscErrorCode KalRunSeconds(KalRun, double *);
 PETSC_INTERN PetscErrorCode KalRunResult(KalRun);

@@ -55,7 +55,50 @@ static PetscErrorCode SetUpInTime(KalRun run)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The data learn what the model predicts, and in which precision. */
+/* Samples that are looked at together. */
+#define KAL_INPUTS_BLOCK 500
+
+/* What the model cannot take of this rank's share of a set, and where it stands. */
+static PetscErrorCode CheckShare(KalRun run, KalDataSet set, size_t size, char *text)
+{
+  PetscInt samples, blocks, end;
+  KalBatch batch;
+  char     what[400];
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetSizes(run->observations, set, &samples, NULL, NULL));
+  blocks = (samples + KAL_INPUTS_BLOCK - 1) / KAL_INPUTS_BLOCK;
+  end    = (PetscInt)((PetscInt64)blocks * (run->rank + 1) / run->size);
+  for (PetscInt b = (PetscInt)((PetscInt64)blocks * run->rank / run->size); b < end && !text[0]; b++) {
+    const PetscInt first = b * KAL_INPUTS_BLOCK, count = PetscMin(KAL_INPUTS_BLOCK, samples - first);
+
+    PetscCall(KalObservationsGetBlock(run->observations, set, first, count, &batch));
+    PetscCall(KalModelCheckInputs(run->model, &batch, sizeof what, what));
+    if (what[0]) PetscCall(PetscSNPrintf(text, size, "%s (one of samples %" PetscInt_FMT " to %" PetscInt_FMT " of the %s set)", what, first, first + count - 1, set == KAL_SET_TEST ? "test" : "training"));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+  KalRunCheckInputs - Refuses data with a sample that the model cannot take
+
+  Collective. The test set too, which is used last: what a run has computed would be lost.
+*/
+PetscErrorCode KalRunCheckInputs(KalRun run)
+{
+  KalModelOps *ops;
+  char         text[512] = "";
+
+  PetscFunctionBeginUser;
+  PetscCall(KalModelGetOps(run->model, &ops));
+  if (!ops->inputs) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(CheckShare(run, KAL_SET_TRAIN, sizeof text, text));
+  if (!text[0]) PetscCall(CheckShare(run, KAL_SET_TEST, sizeof text, text));
+  KalCheckAll(run->comm, PETSC_ERR_ARG_OUTOFRANGE, text);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The data learn what the model predicts, and in which precision; then the model sees what it will be given. */
 static PetscErrorCode JoinModelAndData(KalRun run)
 {
   KalPrecision precision;
@@ -64,6 +107,7 @@ static PetscErrorCode JoinModelAndData(KalRun run)
   PetscCall(KalObservationsSetOutputs(run->observations, run->outputs));
   PetscCall(KalModelGetPrecision(run->model, &precision));
   PetscCall(KalObservationsSetPrecision(run->observations, precision));
+  PetscCall(KalRunCheckInputs(run));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -203,7 +203,7 @@ static void Refusals(void **state)
   }
   KalCall(Make("", &model));
   KalCallFails(Observe(model, 1.0, 1, 2, (double[]){1.5, 0.0}, xi, y, &status), "lies at x = 1.5");
-  KalCallFails(Observe(model, 1.0, 1, 2, (double[]){0.5, 2.0}, xi, y, &status), "second input of a sample of the data is 2");
+  KalCallFails(Observe(model, 1.0, 1, 2, (double[]){0.5, 2.0}, xi, y, &status), "second input of a sample is 2");
   KalCall(KalModelDestroy(&model));
 }
 

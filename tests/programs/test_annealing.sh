@@ -51,6 +51,14 @@ refuse "Unknown option -annealing_tao_bogus" -analysis_type annealing -annealing
 refuse "-annealing_rungs 0: must be from 1" -analysis_type annealing -annealing_rungs 0
 refuse "-observations_batch 7 makes" -analysis_type annealing -observations_batch 7
 refuse "beyond the path's end at 18: take a larger -path_steps" -analysis_type annealing -path_steps 18
+"$PYTHON" - <<'PY' || exit 1
+import h5py
+with h5py.File("lorenz96.h5") as good, h5py.File("between.h5", "w") as bad:
+    for name in good:
+        good.copy(name, bad)
+    bad["x_test"][5] = 0.7125
+PY
+refuse "is at time 0.7125, 28.5 steps of 0.025: times of a path are whole numbers of steps" -analysis_type annealing -observations_path between.h5
 refuse "3 targets a sample, and 2 entries of a state are measured" -analysis_type annealing -path_observed 0,2
 refuse "-run_levels nowhere/levels.csv cannot be written" -analysis_type annealing -run_levels nowhere/levels.csv
 refuse "annealing fits paths: take -model_type path" -analysis_type annealing -model_type mlp -mlp_layers 1,4,3

@@ -33,6 +33,23 @@ for ranks in 3 7; do
 done
 run 2 "$kalmia" -restart s.h5.3 -snapshot_path r.h5 >out 2>err || cat err
 same "restarted after cycle 3" "$(result_value checksum <out)" "$first"
+for other in "-diffusion_mean 0.5" "-diffusion_spread 2" "-diffusion_exponent 3" "-diffusion_load 11"; do
+  # shellcheck disable=SC2086 # options are words
+  expect_fail "was written with model/layout" run 2 "$kalmia" -restart s.h5 $other
+done
+
+# A place outside, in the test set alone: refused before the first cycle.
+"$PYTHON" - <<'PY' || exit 1
+import h5py
+for name, sample in ("outside", [-0.5, 0]), ("unclear", [0.5, 2]):
+    with h5py.File("diffusion.h5") as good, h5py.File(name + ".h5", "w") as bad:
+        for key in good:
+            good.copy(key, bad)
+        bad["x_test"], bad["y_test"] = [[0.5, 0], sample], [[0.0], [0.0]]
+PY
+expect_fail "lies at x = -0.5; the model diffusion is on the interval from 0 to 1" run 2 "$kalmia" "${options[@]}" -observations_path outside.h5 -snapshot_path outside-run.h5
+expect_fail "The second input of a sample is 2" run 2 "$kalmia" "${options[@]}" -observations_path unclear.h5 -snapshot_path outside-run.h5
+check "nothing was written" [ ! -e outside-run.h5 ]
 expect_fail "begin it with 1" run 2 "$kalmia" "${options[@]}" -mlp_layers 2,10,1
 expect_fail "Unknown options -diffusion_penalty" run 2 "$kalmia" "${options[@]}" -diffusion_one_shot false
 summary
