@@ -1,4 +1,5 @@
 /* The parameterization "channel": a channel through the unit square, by its shape and two numbers, one inside and one outside of it. */
+#include <models/dynamics.h>
 #include <models/parameterizationimpl.h>
 
 enum {
@@ -29,6 +30,7 @@ static PetscErrorCode SetFromOptions(KalParameterization p, KalOptionItems Petsc
 
   PetscFunctionBeginUser;
   PetscOptionsHeadBegin(PetscOptionsObject, "Parameterization channel: a channel through the unit square");
+  PetscCall(KalDynamicsCheckList_Private(p->comm, "-channel_grid", 2));
   PetscCall(PetscOptionsIntArray("-channel_grid", "cells along x and y", "KALPARAMETERIZATIONCHANNEL", grid, &n, &given));
   PetscCheck(!given || n == 2, p->comm, PETSC_ERR_ARG_SIZ, "-channel_grid has %" PetscInt_FMT " numbers; give 2, as in 24,24", n);
   c->nx = grid[0];
@@ -36,6 +38,7 @@ static PetscErrorCode SetFromOptions(KalParameterization p, KalOptionItems Petsc
   for (int i = 0; i < KAL_CHANNEL_NUMBERS; i++) {
     n = 2;
     PetscCall(PetscSNPrintf(option, sizeof option, "-channel_%s", Names[i]));
+    PetscCall(KalDynamicsCheckList_Private(p->comm, option, 2));
     PetscCall(PetscOptionsRealArray(option, i < KAL_CHANNEL_SHAPES ? "least and largest" : "prior mean and standard deviation", "KALPARAMETERIZATIONCHANNEL", c->pair[i], &n, &given));
     PetscCheck(!given || n == 2, p->comm, PETSC_ERR_ARG_SIZ, "-channel_%s has %" PetscInt_FMT " numbers; give 2, %s", Names[i], n, i < KAL_CHANNEL_SHAPES ? "the least and the largest" : "mean and standard deviation");
   }
@@ -72,6 +75,11 @@ static PetscErrorCode Map(KalParameterization p, const PetscScalar *u, PetscScal
   PetscReal         v[KAL_CHANNEL_NUMBERS];
 
   PetscFunctionBeginUser;
+  for (int i = 0; i < KAL_CHANNEL_NUMBERS; i++) {
+    if (!PetscIsInfOrNanScalar(u[i])) continue;
+    for (PetscInt j = 0; j < c->nx * c->ny; j++) w[j] = NAN; /* a comparison would make a number of it */
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   for (int i = 0; i < KAL_CHANNEL_NUMBERS; i++) {
     const PetscReal *pair = c->pair[i];
 

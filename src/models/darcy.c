@@ -21,6 +21,7 @@ static PetscErrorCode KalModelSetFromOptions_Darcy(KalModel model, KalOptionItem
 
   PetscFunctionBeginUser;
   PetscOptionsHeadBegin(PetscOptionsObject, "Model darcy: flow in a porous medium");
+  PetscCall(KalDynamicsCheckList_Private(model->comm, "-darcy_cells", 2));
   PetscCall(PetscOptionsIntArray("-darcy_cells", "cells along x and y", "KALMODELDARCY", cells, &n, &given));
   PetscCheck(!given || n == 2, model->comm, PETSC_ERR_ARG_SIZ, "-darcy_cells has %" PetscInt_FMT " numbers; give 2, as in 24,24", n);
   darcy->nx = cells[0];
@@ -33,10 +34,12 @@ static PetscErrorCode KalModelSetFromOptions_Darcy(KalModel model, KalOptionItem
 }
 
 /* A grid and a solver of this rank's alone; -darcy_ksp_... and -darcy_pc_... choose another than Cholesky's. */
-static PetscErrorCode MakeSolver(KalDarcy *darcy)
+static PetscErrorCode MakeSolver(KalModel model)
 {
-  DM grid;
-  PC pc;
+  KalDarcy *darcy = (KalDarcy *)model->data;
+  PetscBool nonzero, guess, reuse;
+  DM        grid;
+  PC        pc;
 
   PetscFunctionBeginUser;
   PetscCall(DMDACreate2d(PETSC_COMM_SELF, DM_BOUNDARY_NONE, DM_BOUNDARY_NONE, DMDA_STENCIL_STAR, darcy->nx, darcy->ny, 1, 1, 1, 1, NULL, NULL, &grid));
@@ -53,6 +56,12 @@ static PetscErrorCode MakeSolver(KalDarcy *darcy)
   PetscCall(KSPGetPC(darcy->ksp, &pc));
   PetscCall(PCSetType(pc, PCCHOLESKY));
   PetscCall(KSPSetFromOptions(darcy->ksp));
+  PetscCall(KSPGetInitialGuessNonzero(darcy->ksp, &nonzero));
+  PetscCall(PetscOptionsHasName(NULL, "darcy_", "-ksp_guess_type", &guess));
+  PetscCall(KSPGetReusePreconditioner(darcy->ksp, &reuse));
+  PetscCheck(!nonzero, model->comm, PETSC_ERR_ARG_INCOMP, "-darcy_ksp_initial_guess_nonzero: a member's pressure would depend on which one this rank solved before; leave it out");
+  PetscCheck(!guess, model->comm, PETSC_ERR_ARG_INCOMP, "-darcy_ksp_guess_type: a member's pressure would depend on which ones this rank solved before; leave it out");
+  PetscCheck(!reuse, model->comm, PETSC_ERR_ARG_INCOMP, "-darcy_ksp_reuse_preconditioner: a member's pressure would depend on which one this rank solved before; leave it out");
   PetscCall(PetscMalloc1((size_t)darcy->nx * (size_t)darcy->ny, &darcy->conductivity));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -69,7 +78,7 @@ static PetscErrorCode KalModelSetUp_Darcy(KalModel model)
   PetscCall(KalDynamicsCheckReal_Private(model, "-darcy_load", darcy->load, -PETSC_MAX_REAL, PETSC_FALSE));
   PetscCall(KalDynamicsCheckReal_Private(model, "-darcy_mean", darcy->mean, -PETSC_MAX_REAL, PETSC_FALSE));
   PetscCall(KalDynamicsCheckReal_Private(model, "-darcy_spread", darcy->spread, 0.0, PETSC_TRUE));
-  PetscCall(MakeSolver(darcy));
+  PetscCall(MakeSolver(model));
   PetscCall(KalModelSetSize(model, darcy->nx * darcy->ny));
   PetscCall(KalModelSetDataSizes(model, 2, 1));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -162,23 +171,37 @@ static PetscReal Between(PetscReal x, PetscInt cells, PetscInt *first)
   return at - (PetscReal)*first;
 }
 
-/* Bilinear between centres of cells and the boundary. */
-static PetscErrorCode Predict(const KalDarcy *darcy, const KalBatch *batch, const PetscScalar *p, PetscScalar *y)
+/* Places must lie on the square. */
+static PetscErrorCode KalModelInputs_Darcy(KalModel model, const KalBatch *batch, size_t size, char *text)
 {
   const double *in = (const double *)batch->input;
 
   PetscFunctionBeginUser;
+  (void)model;
+  for (PetscInt s = 0; s < batch->samples; s++) {
+    const double x = in[2 * (size_t)s], z = in[2 * (size_t)s + 1];
+
+    if (x >= 0.0 && x <= 1.0 && z >= 0.0 && z <= 1.0) continue;
+    PetscCall(PetscSNPrintf(text, size, "A sample lies at %g, %g; the model darcy is on the unit square, so take it out of the data, or leave the inputs as they are with -observations_normalize none", x, z));
+    break;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Bilinear between centres of cells and the boundary. */
+static void Predict(const KalDarcy *darcy, const KalBatch *batch, const PetscScalar *p, PetscScalar *y)
+{
+  const double *in = (const double *)batch->input;
+
   for (PetscInt s = 0; s < batch->samples; s++) {
     const PetscReal x = in[2 * (size_t)s], z = in[2 * (size_t)s + 1];
     PetscInt        i, j;
     PetscReal       a, b;
 
-    PetscCheck(x >= 0.0 && x <= 1.0 && z >= 0.0 && z <= 1.0, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "A sample of the data lies at %g, %g; the model darcy is on the unit square", (double)x, (double)z);
     a    = Between(x, darcy->nx, &i);
     b    = Between(z, darcy->ny, &j);
     y[s] = (1.0 - b) * ((1.0 - a) * Pressure(darcy, p, i, j) + a * Pressure(darcy, p, i + 1, j)) + b * ((1.0 - a) * Pressure(darcy, p, i, j + 1) + a * Pressure(darcy, p, i + 1, j + 1));
   }
-  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode KalModelObserve_Darcy(KalModel model, const KalColumns *parameters, PetscReal stage, const KalColumns *columns, const KalBatch *batch, PetscScalar **y, KalStatus *status)
@@ -209,7 +232,7 @@ static PetscErrorCode KalModelObserve_Darcy(KalModel model, const KalColumns *pa
     if (reason < 0) status[k] = KAL_MEMBER_FAILED;
     else {
       PetscCall(VecGetArrayRead(darcy->pressure, &p));
-      PetscCall(Predict(darcy, batch, p, y[k]));
+      Predict(darcy, batch, p, y[k]);
       PetscCall(VecRestoreArrayRead(darcy->pressure, &p));
     }
   }
@@ -293,6 +316,7 @@ PetscErrorCode KalModelCreate_Darcy(KalModel model)
   model->ops.initial        = KalModelInitial_Darcy;
   model->ops.spread         = KalModelSpread_Darcy;
   model->ops.mean           = KalModelMean_Darcy;
+  model->ops.inputs         = KalModelInputs_Darcy;
   model->ops.observe        = KalModelObserve_Darcy;
   model->ops.layout         = KalModelLayout_Darcy;
   model->ops.memory         = KalModelMemory_Darcy;

@@ -30,6 +30,21 @@ PetscErrorCode KalDynamicsCheckReal_Private(KalModel model, const char *option, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Refuses an option with a longer list of numbers than it takes: PETSc would leave the last ones out without a word. */
+PetscErrorCode KalDynamicsCheckList_Private(MPI_Comm comm, const char *option, PetscInt most)
+{
+  PetscInt   n = most + 1;
+  PetscReal *list;
+  PetscBool  given;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(n, &list));
+  PetscCall(PetscOptionsGetRealArray(NULL, NULL, option, list, &n, &given));
+  PetscCall(PetscFree(list));
+  PetscCheck(!given || n <= most, comm, PETSC_ERR_ARG_SIZ, "%s has more than %" PetscInt_FMT " numbers; give no more than these", option, most);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* x = mean + sqrt(variance) z, z the first n normal numbers of the key; a NULL mean is 0. */
 PetscErrorCode KalDynamicsDraw_Private(KalKey key, PetscInt n, const PetscScalar *mean, PetscReal variance, PetscScalar *x)
 {

@@ -17,6 +17,7 @@
 
 PETSC_INTERN PetscErrorCode KalDynamicsSetUp_Private(KalModel, PetscInt64 size, PetscReal step);
 PETSC_INTERN PetscErrorCode KalDynamicsCheckReal_Private(KalModel, const char *option, PetscReal value, PetscReal least, PetscBool open);
+PETSC_INTERN PetscErrorCode KalDynamicsCheckList_Private(MPI_Comm, const char *option, PetscInt most);
 PETSC_INTERN PetscErrorCode KalDynamicsDraw_Private(KalKey, PetscInt n, const PetscScalar *mean, PetscReal variance, PetscScalar *x);
 PETSC_INTERN PetscErrorCode KalDynamicsMark_Private(const KalColumns *, KalStatus *);
 PETSC_INTERN PetscErrorCode KalDynamicsAllocate_Private(size_t count, PetscScalar **memory, PetscScalar **first);

@@ -2,6 +2,7 @@
   The parameterizations "field" and "level-set": a Whittle-Matern field on a grid, whose length, exponent and standard deviation may be unknown
   too, as it is or cut at levels.
 */
+#include <models/dynamics.h>
 #include <models/parameterizationimpl.h>
 
 #include <petscblaslapack.h>
@@ -39,6 +40,9 @@ static PetscErrorCode SetFromOptions(KalParameterization p, KalOptionItems Petsc
 
   PetscFunctionBeginUser;
   PetscOptionsHeadBegin(PetscOptionsObject, "Parameterizations field and level-set: a Whittle-Matern field on a grid");
+  PetscCall(KalDynamicsCheckList_Private(p->comm, "-field_grid", 2));
+  PetscCall(KalDynamicsCheckList_Private(p->comm, "-field_modes", 2));
+  PetscCall(KalDynamicsCheckList_Private(p->comm, "-field_sides", 2));
   PetscCall(PetscOptionsIntArray("-field_grid", "places along each side", "KALPARAMETERIZATIONFIELD", f->grid, &n, &given));
   if (given) f->dimension = n;
   n = 2;
@@ -56,6 +60,8 @@ static PetscErrorCode SetFromOptions(KalParameterization p, KalOptionItems Petsc
   }
   if (!f->sets) PetscCall(PetscOptionsBool("-field_exponential", "the model takes the exponential of the field", "KALPARAMETERIZATIONFIELD", f->exponential, &f->exponential, NULL));
   else {
+    PetscCall(KalDynamicsCheckList_Private(p->comm, "-level_set_thresholds", KAL_FIELD_LEVELS));
+    PetscCall(KalDynamicsCheckList_Private(p->comm, "-level_set_values", KAL_FIELD_LEVELS + 1));
     n = KAL_FIELD_LEVELS;
     PetscCall(PetscOptionsRealArray("-level_set_thresholds", "levels of the field, rising", "KALPARAMETERIZATIONLEVELSET", f->threshold, &n, &given));
     if (given) f->thresholds = n;

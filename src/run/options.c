@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Options that PETSc looks up later than a run's set-up, or that are not part of a run's description. */
-static const char *const Tolerated[]  = {"options_", "log_", "malloc", "memory_view", "on_error", "objects_", "nox", "no_signal", "checkstack", "fp_trap", "help", "version", "info", "mat_", "vec_", "viewer_", "annealing_tao_view", "annealing_tao_converged_reason", NULL};
+static const char *const Tolerated[]  = {"options_", "log_", "malloc", "memory_view", "on_error", "objects_", "nox", "no_signal", "checkstack", "fp_trap", "help", "version", "info", "mat_", "vec_", "viewer_", "annealing_tao_view", "annealing_tao_converged_reason", "darcy_ksp_converged_", "darcy_mg_", "darcy_sub_", NULL};
 static const char *const Unrecorded[] = {"restart", "run_dry", "options_", "log_", "help", "version", "info", "malloc", "on_error", "run_progress", "run_walltime", "snapshot_resume", "nox", "no_signal", "fp_trap", "ensemble_initial", "run_ranks_per_member", "run_phases", "run_levels", NULL};
 
 /* Those of the solver of an analysis, and of them those that PETSc looks up in a solution. */

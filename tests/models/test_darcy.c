@@ -106,11 +106,15 @@ static void ConstantConductivity(void **state)
 static void Refusals(void **state)
 {
   static const char *const refused[][2] = {
-      {"-darcy_cells 8",          "-darcy_cells has 1 numbers; give 2"   },
-      {"-darcy_cells 8,1",        "-darcy_cells 8,1: both must be from 2"},
-      {"-darcy_spread 0",         "-darcy_spread 0"                      },
-      {"-model_precision single", "leave -model_precision single out"    },
-      {"-darcy_pc_type no-such",  "no-such"                              }
+      {"-darcy_cells 8",                                      "-darcy_cells has 1 numbers; give 2"   },
+      {"-darcy_cells 8,1",                                    "-darcy_cells 8,1: both must be from 2"},
+      {"-darcy_cells 9,7,5",                                  "-darcy_cells has more than 2 numbers" },
+      {"-darcy_ksp_initial_guess_nonzero -darcy_ksp_type cg", "-darcy_ksp_initial_guess_nonzero"     },
+      {"-darcy_ksp_guess_type fischer -darcy_ksp_type cg",    "-darcy_ksp_guess_type"                },
+      {"-darcy_ksp_reuse_preconditioner",                     "-darcy_ksp_reuse_preconditioner"      },
+      {"-darcy_spread 0",                                     "-darcy_spread 0"                      },
+      {"-model_precision single",                             "leave -model_precision single out"    },
+      {"-darcy_pc_type no-such",                              "no-such"                              }
   };
   KalModel    model = NULL;
   PetscScalar w[4]  = {0.0}, p[1];

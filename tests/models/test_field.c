@@ -148,24 +148,39 @@ static void Channel(void **state)
       KalAssert(fabs(filled - width) < 1e-12);
     }
   }
+  for (int i = 0; i < 7; i++) { /* what is no number makes none */
+    const PetscScalar fine = u[i];
+
+    u[i] = i % 2 ? INFINITY : NAN;
+    KalCall(KalModelMap(model, u, w));
+    for (int j = 0; j < 8 * 50; j++) KalAssert(isnan(w[j]));
+    u[i] = fine;
+  }
   KalCall(KalModelDestroy(&model));
 }
 
 static void Refusals(void **state)
 {
   static const char *const refused[][2] = {
-      {"-parameterization_type field -field_grid 4,4",                                                       "-field_grid makes 4 x 4 places, but the model darcy takes 20"},
-      {"-parameterization_type field -field_grid 4,5 -field_modes 5,5",                                      "-field_modes has 5 along a side of 4 places"                 },
-      {"-parameterization_type field -field_grid 4,5 -field_modes 4",                                        "-field_modes has 1 numbers; -field_grid has 2"               },
-      {"-parameterization_type field -field_grid 4,5 -field_sides 1,0",                                      "-field_sides has a side of 0"                                },
-      {"-parameterization_type field -field_grid 4,5 -field_length 0",                                       "-field_length 0"                                             },
-      {"-parameterization_type field -field_grid 4,5 -field_sd_spread -1",                                   "-field_sd_spread -1"                                         },
-      {"-parameterization_type level-set -field_grid 4,5",                                                   "give at least one level"                                     },
-      {"-parameterization_type level-set -field_grid 4,5 -level_set_thresholds 1,0 -level_set_values 1,2,3", "they must rise"                                              },
-      {"-parameterization_type channel",                                                                     "needs -channel_grid"                                         },
-      {"-parameterization_type channel -channel_grid 5,5",                                                   "-channel_grid makes 5 x 5 cells"                             },
-      {"-parameterization_type channel -channel_grid 4,5 -channel_width 0.3,0.1",                            "the least must be less"                                      },
-      {"-parameterization_type channel -channel_grid 4,5 -channel_inside 1,0",                               "standard deviation must be positive"                         }
+      {"-parameterization_type field -field_grid 4,4",                                                                                                                    "-field_grid makes 4 x 4 places, but the model darcy takes 20"},
+      {"-parameterization_type field -field_grid 4,5 -field_modes 5,5",                                                                                                   "-field_modes has 5 along a side of 4 places"                 },
+      {"-parameterization_type field -field_grid 4,5 -field_modes 4",                                                                                                     "-field_modes has 1 numbers; -field_grid has 2"               },
+      {"-parameterization_type field -field_grid 4,5 -field_sides 1,0",                                                                                                   "-field_sides has a side of 0"                                },
+      {"-parameterization_type field -field_grid 4,5 -field_length 0",                                                                                                    "-field_length 0"                                             },
+      {"-parameterization_type field -field_grid 4,5 -field_sd_spread -1",                                                                                                "-field_sd_spread -1"                                         },
+      {"-parameterization_type level-set -field_grid 4,5",                                                                                                                "give at least one level"                                     },
+      {"-parameterization_type level-set -field_grid 4,5 -level_set_thresholds 1,0 -level_set_values 1,2,3",                                                              "they must rise"                                              },
+      {"-parameterization_type field -field_grid 9,7,4",                                                                                                                  "-field_grid has more than 2 numbers"                         },
+      {"-parameterization_type field -field_grid 4,5 -field_modes 4,4,3",                                                                                                 "-field_modes has more than 2 numbers"                        },
+      {"-parameterization_type field -field_grid 4,5 -field_sides 1,2,3",                                                                                                 "-field_sides has more than 2 numbers"                        },
+      {"-parameterization_type level-set -field_grid 4,5 -level_set_thresholds 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32", "-level_set_thresholds has more than 32 numbers"              },
+      {"-parameterization_type level-set -field_grid 4,5 -level_set_values 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33",  "-level_set_values has more than 33 numbers"                  },
+      {"-parameterization_type channel -channel_grid 4,5,6",                                                                                                              "-channel_grid has more than 2 numbers"                       },
+      {"-parameterization_type channel -channel_grid 4,5 -channel_width 0.1,0.3,0.7",                                                                                     "-channel_width has more than 2 numbers"                      },
+      {"-parameterization_type channel",                                                                                                                                  "needs -channel_grid"                                         },
+      {"-parameterization_type channel -channel_grid 5,5",                                                                                                                "-channel_grid makes 5 x 5 cells"                             },
+      {"-parameterization_type channel -channel_grid 4,5 -channel_width 0.3,0.1",                                                                                         "the least must be less"                                      },
+      {"-parameterization_type channel -channel_grid 4,5 -channel_inside 1,0",                                                                                            "standard deviation must be positive"                         }
   };
   KalModel model = NULL;
   char     options[256];

@@ -55,7 +55,28 @@ for case in "darcy-hierarchical -ensemble_size 13 -field_exponent_spread 0.3" "d
   run 2 "$kalmia" -restart s.h5.2 -snapshot_path r.h5 >out 2>err || cat err
   same "${case%% *}: restarted after cycle 2" "$(result_value checksum <out)" "$first"
 done
+# A place outside, in the test set alone and in one rank's share of it: refused before the first cycle, by a dry run too.
+"$PYTHON" - <<'PY' || exit 1
+import h5py, numpy
+with h5py.File("darcy-field.h5") as good, h5py.File("outside.h5", "w") as bad:
+    for name in good:
+        good.copy(name, bad)
+    places = numpy.full((1300, 2), 0.5)
+    places[1204, 1] = 1.25
+    bad["x_test"], bad["y_test"] = places, numpy.zeros((1300, 1))
+PY
+outside="lies at 0.5, 1.25; the model darcy is on the unit square"
+for more in "" "-run_dry"; do
+  # shellcheck disable=SC2086 # options are words
+  expect_fail "$outside" run 3 "$kalmia" -options_file "$files/darcy-hierarchical.yaml" -observations_path outside.h5 -run_cycles 1 -snapshot_path outside-run.h5 $more
+done
+check "it says where to look, once" [ "$(grep -c "(one of samples 1000 to 1299 of the test set)" .expect_fail)" = 1 ]
+check "no rank is aborted" [ "$(grep -c MPI_ABORT .expect_fail)" = 0 ]
+check "nothing was written" [ ! -e outside-run.h5 ]
+expect_fail "$outside" run 2 "$KALMIA_BIN/kalmia-predict" hierarchical.h5 outside.h5 -output predicted.h5
 expect_fail "-field_grid makes 24 x 24 places, but the model darcy takes 400" run 2 "$kalmia" -options_file "$files/darcy-hierarchical.yaml" -darcy_cells 20,20
+check "the solver's reason is told" run 1 "$kalmia" -options_file "$files/darcy-channel.yaml" -run_cycles 1 -ensemble_size 3 -darcy_ksp_type cg -darcy_pc_type jacobi -darcy_ksp_converged_reason >reasons 2>&1
+check "for each member" [ "$(grep -c "CONVERGED_RTOL" reasons)" -ge 3 ]
 expect_fail "Unknown option -field_exponential" run 2 "$kalmia" -options_file "$files/darcy-level-set.yaml" -field_exponential
 expect_fail "was written with model/layout" run 2 "$kalmia" -restart s.h5 -channel_width 0.1,0.3
 summary
