@@ -109,7 +109,7 @@ struct KalFilter {
 
 PETSC_INTERN PetscErrorCode KalFilterCreate(KalAnalysis, KalFilter **);
 PETSC_INTERN PetscErrorCode KalFilterSetFromOptions(KalAnalysis, KalOptionItems);
-PETSC_INTERN PetscErrorCode KalFilterDepartures(KalAnalysis, const KalInnovation *, PetscReal *G);
+PETSC_INTERN PetscErrorCode KalFilterDepartures(KalAnalysis, const KalInnovation *, PetscBool unit, PetscReal *G);
 PETSC_INTERN PetscErrorCode KalFilterSquareRoot(KalAnalysis, const KalTold *, const KalInnovation *, PetscReal *w, PetscReal *T);
 
 #endif

@@ -17,7 +17,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
   PetscCall(KalSpectrumMean(in->N, &filter->spectrum, w));
   PetscCall(KalSpectrumInverse(in->N, &filter->spectrum, T));
   PetscCall(PetscMalloc6(NN, &G, NN, &V, NN, &R, NN, &x, N, &value, N, &root));
-  PetscCall(KalFilterDepartures(analysis, in, G));
+  PetscCall(KalFilterDepartures(analysis, in, PETSC_FALSE, G));
   PetscCall(KalEigen(analysis, in->N, G, value, G));
   for (size_t a = 0; a < N; a++) { /* directions in which members differ, beyond rounding */
     if (!(value[a] > 1e-13 * value[N - 1])) continue;

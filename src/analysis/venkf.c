@@ -270,7 +270,7 @@ static PetscErrorCode Basis(KalVariation *v)
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc4(NN, &G, NN, &W, NN, &SW, N, &value));
-  PetscCall(KalFilterDepartures(v->analysis, in, G));
+  PetscCall(KalFilterDepartures(v->analysis, in, PETSC_TRUE, G));
   PetscCall(KalEigen(v->analysis, in->N, G, value, G));
   for (size_t a = 0; a < N; a++) {
     if (!(value[a] > 1e-13 * value[N - 1])) continue;
@@ -307,7 +307,7 @@ static PetscErrorCode PlaceDestroy(KalPlace *at)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* w = V b, T = V B V' */
+/* w = V b, T = V (B - I) V' */
 static PetscErrorCode Map(KalVariation *v, const KalVenkf *venkf, PetscReal *w, PetscReal *T)
 {
   const PetscInt N = v->in->N, q = v->q;
@@ -319,6 +319,7 @@ static PetscErrorCode Map(KalVariation *v, const KalVenkf *venkf, PetscReal *w, 
   PetscCall(PlaceCreate(q, &next));
   PetscCall(Minimize(v, venkf, &at, &next));
   PetscCall(PetscMalloc1((size_t)N * q, &VB));
+  for (PetscInt a = 0; a < q; a++) at.M[a + (size_t)a * q] -= 1.0;
   PetscCall(KalMultiply("NN", N, q, q, 1.0, v->V, at.M, 0.0, VB));
   PetscCall(KalMultiply("NT", N, N, q, 1.0, VB, v->V, 0.0, T));
   PetscCall(KalMultiply("NN", N, 1, q, 1.0, v->V, at.M + (size_t)q * q, 0.0, w));
@@ -348,6 +349,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalTold *told, const K
   PetscCall(PetscArrayzero(w, N));
   PetscCall(PetscArrayzero(T, N * N));
   if (v.q) PetscCall(Map(&v, (const KalVenkf *)filter->method, w, T));
+  for (PetscInt j = 0; j < in->N; j++) T[j + (size_t)j * N] += in->status[j] == KAL_MEMBER_OK ? 1.0 : 0.0; /* what V leaves out stands */
   for (PetscInt a = 0; a < v.q; a++) filter->dfs += v.s[a] / (1.0 + v.s[a]);
   if (!v.gaussian) PetscCall(PetscFree7(v.A, v.Y, v.U, v.G, v.R, v.mean, v.linear));
   PetscCall(PetscFree4(v.V, v.s, v.d, v.Z));
@@ -367,6 +369,23 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Numbers of a cycle beyond those of a filter: of a basis, of points and their gradients; of a block of predictions, with as many rows as an ensemble's block has. */
+static PetscErrorCode Work(KalAnalysis analysis, KalObservations observations)
+{
+  const PetscReal N = analysis->N;
+  PetscReal       rows;
+  PetscInt        samples, outputs;
+  KalLossType     loss;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalObservationsGetLoss(observations, &loss, NULL, NULL));
+  PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
+  PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
+  rows                 = loss == KAL_LOSS_SQUARED ? 0.0 : PetscMin((PetscReal)samples * outputs, PetscMax(1024.0, 65536.0 / N));
+  analysis->needs.work = sizeof(PetscReal) * (7.0 * N * N + 5.0 * rows * N);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Every rank minimizes, and all must end after as many passes. */
 static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 {
@@ -375,6 +394,7 @@ static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
   PetscFunctionBeginUser;
   PetscCheck(analysis->uniform, analysis->comm, PETSC_ERR_SUP, "venkf needs the same BLAS kernels on every rank; these ranks run different ones: set OPENBLAS_CORETYPE, or use etkf");
   PetscCall(venkf->check(analysis, observations));
+  PetscCall(Work(analysis, observations));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -382,7 +402,7 @@ static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
    KALANALYSISVENKF = "venkf" - Variational ensemble Kalman filter: the affine map that takes the forecast nearest to the posterior (Wen and Li 2022)
 
    Of the maps x -> L x + c the one is taken for which the image of the forecast's Gaussian N(m, C) has the least Kullback-Leibler divergence from the posterior that C and
-   the likelihood define. With X the members' departures over sqrt(N - 1) and V (N x q) an orthonormal basis of their row space, x = m + X V z,
+   the likelihood define. With X the members' departures over sqrt(N - 1) and V (N x q) an orthonormal basis of their row space, from rows of length 1, x = m + X V z,
 
      F(B, b) = -log det B + (|B|^2 + |b|^2)/2 - 1/N sum_j log p(y | g(B z_j + b)),   z_j -> B z_j + b
 

@@ -1,7 +1,7 @@
 /* ranks: 3 */
 /*
   venkf on 1, 2 and 3 ranks: counts with a rate exp(H x) against the posterior by quadrature and against the conditions of the least
-  divergence, class labels against those of the mean, Gaussian errors against etkf.
+  divergence, class labels against those of the mean, Gaussian errors against etkf, in entries of any units.
 */
 #include "filters.h"
 
@@ -233,6 +233,52 @@ static void GaussianErrorsAreThoseOfEtkf(void **state)
   KalOnEachCount(GaussianOn, NULL);
 }
 
+/*
+  More members than unknowns, entries in small units, all but alike, and the same in all members (in which nothing is but rounding): mean and
+  covariance are etkf's in their own units.
+*/
+static PetscErrorCode UnitsOn(MPI_Comm comm, void *ctx)
+{
+  double U[2][5 * 40], mean[2][5], C[2][25];
+  Filter f;
+
+  PetscFunctionBeginUser;
+  (void)ctx;
+  for (int t = 0; t < 2; t++) {
+    const Setting set = {.type = t ? "etkf" : "venkf", .options = "-venkf_tolerance 1e-20", .n = 5, .N = 40, .p = 4};
+
+    FilterStart(&set, U[t]);
+    for (int j = 0; j < 40; j++) {
+      double *u = U[t] + 5 * j;
+
+      u[1] *= 1e-8;
+      u[3] = u[2] + 1e-7 * u[3];
+      u[4] = 0.1;
+    }
+    PetscCall(FilterCreate(comm, &set, U[t], &f));
+    for (int i = 0; i < 4; i++) f.H[i + 4] *= 1e8; /* which the observations look at no less */
+    PetscCall(FilterAnalyse(&f, PETSC_TRUE));
+    PetscCall(KalEnsembleGatherRows(f.ensemble, U[t]));
+    PetscCall(FilterDestroy(&f));
+    for (int j = 0; j < 40; j++) U[t][5 * j + 3] -= U[t][5 * j + 2];
+    DenseMoments(5, 40, U[t], mean[t], C[t]);
+  }
+  for (int i = 0; i < 4; i++) {
+    KalNear(mean[0][i], mean[1][i], 1e-6 * sqrt(C[1][6 * i]));
+    for (int k = 0; k < 4; k++) KalNear(C[0][i + 5 * k], C[1][i + 5 * k], 1e-6 * sqrt(C[1][6 * i] * C[1][6 * k]));
+  }
+  KalNear(mean[0][4], 0.1, 1e-14);
+  KalHolds(C[0][24] < 1e-28 && C[1][6] > 1e-18 && C[1][6] < 1e-16);
+  PetscCall(KalSameBits(comm, U[0], sizeof U[0]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void EntriesKeepTheirUnits(void **state)
+{
+  (void)state;
+  KalOnEachCount(UnitsOn, NULL);
+}
+
 static PetscErrorCode SetUp(const char *options)
 {
   const Setting set = {.type = "venkf", .options = options, .n = 3, .N = 5};
@@ -257,6 +303,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(DerivativesVanish),
     cmocka_unit_test(LabelsMoveTheMeanByTheMeanScore),
     cmocka_unit_test(GaussianErrorsAreThoseOfEtkf),
+    cmocka_unit_test(EntriesKeepTheirUnits),
     cmocka_unit_test(BadOptionsAreRefused),
 };
 
