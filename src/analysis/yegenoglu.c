@@ -47,7 +47,7 @@ static PetscErrorCode CheckSizes(KalAnalysis analysis, KalSequential *seq)
   const PetscInt N = analysis->N;
 
   PetscFunctionBeginUser;
-  PetscCheck(seq->step >= 0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_size_step %" PetscInt_FMT ": must not be negative", seq->step);
+  PetscCheck(seq->step >= 0 && seq->step <= N, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_size_step %" PetscInt_FMT ": must be from 0 to -ensemble_size %" PetscInt_FMT, seq->step, N);
   PetscCheck(seq->step || (seq->first == 0 && seq->least == 2), analysis->comm, PETSC_ERR_ARG_INCOMP, "-yegenoglu_size_first and -yegenoglu_size_least are of an ensemble whose size changes: give -yegenoglu_size_step, or leave them out");
   PetscCheck(seq->least >= 2 && seq->least <= N, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_size_least %" PetscInt_FMT ": must be from 2 to -ensemble_size %" PetscInt_FMT ", which is the most", seq->least, N);
   PetscCheck(seq->first == 0 || (seq->first >= seq->least && seq->first <= N), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_size_first %" PetscInt_FMT ": must be from -yegenoglu_size_least %" PetscInt_FMT " to -ensemble_size %" PetscInt_FMT, seq->first, seq->least, N);
@@ -102,6 +102,7 @@ static PetscErrorCode Begin(KalAnalysis analysis, PetscInt cycle)
 
   PetscFunctionBeginUser;
   PetscCheck(cycle < PETSC_MAX_INT / seq->repetitions, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "Cycle %" PetscInt_FMT ": with %" PetscInt_FMT " repetitions yegenoglu can count no more than %" PetscInt_FMT, cycle + 1, seq->repetitions, PETSC_MAX_INT / seq->repetitions);
+  PetscCheck(seq->step || Size(seq) == analysis->N, analysis->comm, PETSC_ERR_ARG_INCOMP, "-yegenoglu_size_step 0: only %" PetscInt_FMT " of %" PetscInt_FMT " members take part in the run that is gone on from; give -yegenoglu_size_step, as it did", Size(seq), analysis->N);
   seq->cycle      = cycle;
   seq->repetition = 0;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -291,7 +292,7 @@ static PetscErrorCode Arrays(KalAnalysis analysis, PetscInt *count, KalArray arr
   PetscFunctionBeginUser;
   arrays[0] = (KalArray){.name = "time", .meaning = "presentations of mini-batches", .count = 1, .data = &seq->time};
   arrays[1] = (KalArray){.name = "size", .meaning = "members that take part, the first ones; accuracy of the last score, -1: none", .count = 2, .data = seq->state};
-  *count    = seq->step ? 2 : 1;
+  *count    = 2;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -338,7 +339,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
    -yegenoglu_refresh a presentation is, for a linear model, that of deterministic eki for the samples in turn.
 
    Covariances have the divisor N - 1, the paper's N. Gamma is -observations_noise, 0.01 in the paper, with -observations_batch 64 and -ensemble_size 5000. The paper's ensemble
-   grows and shrinks by 1000 between 1000 and 9000. All updates of a presentation are one N x N transform, made on every rank from the
+   grows and shrinks by 1000 between 1000 and 9000; in its code repetitions become fewer as well, here they do not. All updates of a presentation are one N x N transform, made on every rank from the
    predictions of all members, 4 N^2 c flops for a sample of c outputs.
 
    An ensemble whose size changes holds -ensemble_size members, of which the first ones take part; the others lie at the mean of these, are not run, and have the status KAL_MEMBER_IDLE. Those

@@ -202,6 +202,10 @@ static void Refusals(void **state)
   KalRefused(OneCycle(&problem), "these data have no class labels");
   problem.options = "-yegenoglu_size_step 2 -yegenoglu_size_least 6";
   KalRefused(OneCycle(&problem), "-yegenoglu_size_least 6");
+  problem.options = "-yegenoglu_size_step 2147483647";
+  KalRefused(OneCycle(&problem), "-yegenoglu_size_step 2147483647: must be from 0 to -ensemble_size 5");
+  problem.options = "-yegenoglu_size_step -1";
+  KalRefused(OneCycle(&problem), "-yegenoglu_size_step -1");
   problem.options = "-yegenoglu_size_first 3";
   KalRefused(OneCycle(&problem), "give -yegenoglu_size_step");
   problem.options = NULL;
