@@ -9,15 +9,18 @@ typedef struct {
   Vec       x, low, high; /* of this rank */
 } KalAnnealing;
 
+static PetscBool IsBounded(const KalAnnealing *annealing)
+{
+  return (PetscBool)(annealing->lower > PETSC_NINFINITY || annealing->upper < PETSC_INFINITY);
+}
+
 /* The minimizer, with what the user chose of it. */
 static PetscErrorCode Minimizer(KalAnnealing *annealing, Tao *tao)
 {
-  const PetscBool bounded = (PetscBool)(annealing->lower > PETSC_NINFINITY || annealing->upper < PETSC_INFINITY);
-
   PetscFunctionBeginUser;
   PetscCall(TaoCreate(PETSC_COMM_SELF, tao));
   PetscCall(TaoSetOptionsPrefix(*tao, "annealing_"));
-  PetscCall(TaoSetType(*tao, bounded ? TAOBLMVM : TAOLMVM));
+  PetscCall(TaoSetType(*tao, IsBounded(annealing) ? TAOBLMVM : TAOLMVM));
   PetscCall(TaoSetTolerances(*tao, 1e-7, 0.0, 0.0));
   PetscCall(TaoSetMaximumIterations(*tao, 1000));
   PetscCall(TaoSetMaximumFunctionEvaluations(*tao, 10000));
@@ -36,6 +39,21 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A minimizer must take gradients alone, minimize the action and nothing else, and keep the bounds where there are some. */
+static PetscErrorCode CheckMinimizer(KalAnalysis analysis, Tao tao)
+{
+  static const char *const types[] = {TAOLMVM, TAOCG, TAOBLMVM, TAOBNCG, TAOBQNLS, TAOBQNKLS, TAOBQNKTR, TAOBQNKTL};
+  const PetscBool          bounded = IsBounded((const KalAnnealing *)analysis->data);
+  TaoType                  type;
+  PetscBool                allowed = PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  PetscCall(TaoGetType(tao, &type));
+  for (size_t k = bounded ? 2 : 0; k < PETSC_STATIC_ARRAY_LENGTH(types) && !allowed; k++) PetscCall(PetscStrcmp(type, types[k], &allowed));
+  PetscCheck(allowed, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-annealing_tao_type %s: %s", type, bounded ? "with -annealing_lower or -annealing_upper take blmvm, bncg, bqnls, bqnkls, bqnktr or bqnktl" : "take lmvm, cg, blmvm, bncg, bqnls, bqnkls, bqnktr or bqnktl");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SetUp(KalAnalysis analysis)
 {
   KalAnnealing *annealing = (KalAnnealing *)analysis->data;
@@ -45,6 +63,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCheck(annealing->lower < annealing->upper, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-annealing_lower %g: must be below -annealing_upper %g", (double)annealing->lower, (double)annealing->upper);
   PetscCall(KalLadderSetUp(analysis, &annealing->ladder));
   PetscCall(Minimizer(annealing, &tao)); /* its options are looked up before the first cycle */
+  PetscCall(CheckMinimizer(analysis, tao));
   PetscCall(TaoDestroy(&tao));
   analysis->needs.work += sizeof(PetscScalar) * (3.0 + 20.0) * (PetscReal)analysis->n; /* a dozen pairs of a quasi-Newton method, residuals */
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -118,7 +137,7 @@ static PetscErrorCode Minimize(KalAnalysis analysis, PetscScalar *path, PetscRea
   PetscCall(Minimizer(annealing, &tao));
   PetscCall(TaoSetSolution(tao, annealing->x));
   PetscCall(TaoSetObjectiveAndGradient(tao, NULL, Evaluate, analysis));
-  if (annealing->lower > PETSC_NINFINITY || annealing->upper < PETSC_INFINITY) PetscCall(TaoSetVariableBounds(tao, annealing->low, annealing->high));
+  if (IsBounded(annealing)) PetscCall(TaoSetVariableBounds(tao, annealing->low, annealing->high));
   PetscCall(TaoSolve(tao)); /* that it stops short of its tolerance is no error: the next rung goes on from there */
   PetscCall(TaoDestroy(&tao));
   PetscCall(VecGetArrayRead(annealing->x, &found));
@@ -184,7 +203,7 @@ static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
 
   PetscFunctionBeginUser;
   PetscCall(KalLadderView(&annealing->ladder, viewer));
-  if (annealing->lower > PETSC_NINFINITY || annealing->upper < PETSC_INFINITY) PetscCall(PetscViewerASCIIPrintf(viewer, "  paths are kept from %g to %g\n", (double)annealing->lower, (double)annealing->upper));
+  if (IsBounded(annealing)) PetscCall(PetscViewerASCIIPrintf(viewer, "  paths are kept from %g to %g\n", (double)annealing->lower, (double)annealing->upper));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -221,7 +240,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
 .  -annealing_growth <2> - its factor from rung to rung
 .  -annealing_rungs <40> - rungs, a cycle each; the run ends with the last
 .  -annealing_lower <none>, -annealing_upper <none> - bounds of every number of a path
--  -annealing_tao_type <lmvm; with bounds blmvm> - TAO's minimizer, and all its options with the prefix -annealing_tao_: gatol <1e-7>, max_it <1000>, max_funcs <10000>
+-  -annealing_tao_type <lmvm; with bounds blmvm> - TAO's minimizer: blmvm, bncg, bqnls, bqnkls, bqnktr, bqnktl, without bounds also lmvm and cg; and all its options with the prefix -annealing_tao_: gatol <1e-7>, max_it <1000>, max_funcs <10000>
 
    Notes:
    Squared loss, all data on every rung. Each path is minimized by the rank that holds it (PETSC_COMM_SELF); with as many ranks as paths no more is

@@ -48,6 +48,9 @@ refuse() {
 run 1 "$kalmia" $lorenz -analysis_type annealing -annealing_rungs 3 -ensemble_size 2 -annealing_tao_type cg -annealing_tao_converged_reason >out 2>err || grep kalmia err
 check "TAO's options reach it" [ "$(grep -c 'TAO annealing_ solve' out)" = 6 ]
 refuse "Unknown option -annealing_tao_bogus" -analysis_type annealing -annealing_tao_bogus 1
+refuse "-annealing_tao_type nls: take lmvm, cg," -analysis_type annealing -annealing_tao_type nls
+refuse "-annealing_tao_type owlqn: take lmvm, cg," -analysis_type annealing -annealing_tao_type owlqn
+refuse "-annealing_tao_type lmvm: with -annealing_lower or -annealing_upper take blmvm," -analysis_type annealing -annealing_tao_type lmvm -annealing_lower -30
 refuse "-annealing_rungs 0: must be from 1" -analysis_type annealing -annealing_rungs 0
 refuse "-observations_batch 7 makes" -analysis_type annealing -observations_batch 7
 refuse "beyond the path's end at 18: take a larger -path_steps" -analysis_type annealing -path_steps 18
