@@ -45,6 +45,15 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Each rank makes its own transform and step of the same sums. */
+static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(analysis->uniform, analysis->comm, PETSC_ERR_SUP, "annealing-enks needs the same BLAS kernels on every rank; these ranks run different ones: set OPENBLAS_CORETYPE, or use annealing");
+  PetscCall(KalLadderCheck(analysis, observations));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Ask(KalAnalysis analysis, KalAsk *ask)
 {
   PetscFunctionBeginUser;
@@ -346,7 +355,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
 
    Notes:
    Steps stay within the span of the first members: with N - 1 below the n numbers of a path, the action can go no lower than in there. The printed
-   loss is the action of the mean path, levels are those of the members.
+   loss is the action of the mean path, levels are those of the members. All ranks must run the same BLAS kernels.
 
 .seealso: KALMODELPATH, KALANALYSISANNEALING, KALANALYSISIENKS
 M*/
@@ -363,7 +372,7 @@ PetscErrorCode KalAnalysisCreate_AnnealingEnKS(KalAnalysis analysis)
   analysis->data               = enks;
   analysis->ops.setfromoptions = SetFromOptions;
   analysis->ops.setup          = SetUp;
-  analysis->ops.check          = KalLadderCheck;
+  analysis->ops.check          = Check;
   analysis->ops.ask            = Ask;
   analysis->ops.tell           = Tell;
   analysis->ops.arrays         = Arrays;

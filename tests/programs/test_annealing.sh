@@ -66,6 +66,10 @@ refuse "3 targets a sample, and 2 entries of a state are measured" -analysis_typ
 refuse "-run_levels nowhere/levels.csv cannot be written" -analysis_type annealing -run_levels nowhere/levels.csv
 refuse "annealing fits paths: take -model_type path" -analysis_type annealing -model_type mlp -mlp_layers 1,4,3
 # shellcheck disable=SC2086
+if [ "$(OPENBLAS_CORETYPE=HASWELL kal_blas_core)" = Haswell ] && [ "$(OPENBLAS_CORETYPE=NEHALEM kal_blas_core)" = Nehalem ]; then
+  expect_fail "annealing-enks needs the same BLAS kernels on every rank" timeout 60 "$MPIEXEC" -n 1 env OPENBLAS_CORETYPE=HASWELL "$kalmia" $lorenz -analysis_type annealing-enks -ensemble_size 4 : -n 1 env OPENBLAS_CORETYPE=NEHALEM "$kalmia" $lorenz -analysis_type annealing-enks -ensemble_size 4
+fi
+# shellcheck disable=SC2086
 {
   expect_fail "The path has states for 11 samples, and the data have 12: -path_samples 12" run 2 "$kalmia" $network -path_samples 11 -analysis_type annealing -ensemble_size 2
   expect_fail "-run_levels levels.csv: the method has no levels" run 2 "$kalmia" -observations_path network.h5 -mlp_layers 2,3,2 -run_levels levels.csv
