@@ -167,7 +167,9 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
 
     PetscCall(KalEnsembleGetMember(analysis->ensemble, m, &path));
     PetscCall(KalLadderTerms(&annealing->ladder, m, &terms));
+    annealing->ladder.passes = 0.0;
     PetscCall(Minimize(analysis, path, terms));
+    terms[2] = annealing->ladder.passes;
     if (!text[0] && !(terms[0] <= 1e200)) PetscCall(PetscSNPrintf(text, sizeof text, "The action of path %" PetscInt_FMT " is %g on rung %" PetscInt_FMT ": take a smaller -path_spread, or bounds (-annealing_lower, -annealing_upper)", m, (double)terms[0], told->cycle));
   }
   KalCheckAll(analysis->comm, PETSC_ERR_FP, text);

@@ -256,6 +256,7 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   KalAnnealingEnKS  *enks   = (KalAnnealingEnKS *)analysis->data;
   KalLadder         *ladder = &enks->ladder;
   const PetscScalar *mean;
+  const PetscReal    each = (enks->iterations + 1.0) * told->batch->samples; /* passes of a member */
   PetscReal          terms[2], after[2], length = 0.0, *place;
   PetscInt           first, last;
 
@@ -281,9 +282,11 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
     PetscCall(KalEnsembleGetMember(analysis->ensemble, m, &x));
     PetscCall(KalLadderTerms(ladder, m, &place));
     PetscCall(KalLadderAction(analysis, ladder, x, place, NULL));
+    place[2] = each;
   }
   PetscCall(KalLadderEnd(analysis, ladder, told->cycle, verdict));
   analysis->report.loss = terms[0];
+  analysis->report.passes += ladder->passes - (last - first) * each; /* those of mean paths, which every rank runs for itself */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

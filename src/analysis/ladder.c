@@ -54,8 +54,9 @@ PetscErrorCode KalLadderBegin(KalAnalysis analysis, KalLadder *ladder, const Kal
 
   PetscFunctionBeginUser;
   PetscCheck(told->cycle < ladder->rungs, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "The ladder has %" PetscInt_FMT " rungs (-annealing_rungs), and this is cycle %" PetscInt_FMT, ladder->rungs, told->cycle + 1);
-  ladder->batch = told->batch;
-  ladder->R     = ladder->weight[told->cycle];
+  ladder->batch  = told->batch;
+  ladder->passes = 0.0;
+  ladder->R      = ladder->weight[told->cycle];
   PetscCall(KalObservationsGetLoss(told->observations, NULL, &ladder->gamma, NULL));
   PetscCall(residuals->equations(residuals->ctx, told->batch, &ladder->p, &ladder->q));
   if (ladder->p + ladder->q > ladder->room) {
@@ -65,7 +66,7 @@ PetscErrorCode KalLadderBegin(KalAnalysis analysis, KalLadder *ladder, const Kal
   }
   if (!ladder->terms) {
     PetscCall(KalEnsembleCreate(analysis->comm, &ladder->terms));
-    PetscCall(KalEnsembleSetSizes(ladder->terms, 2, analysis->N));
+    PetscCall(KalEnsembleSetSizes(ladder->terms, 3, analysis->N));
     PetscCall(KalEnsembleSetUp(ladder->terms));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -74,7 +75,7 @@ PetscErrorCode KalLadderBegin(KalAnalysis analysis, KalLadder *ladder, const Kal
 /*
   KalLadderAction - A = 1/(gamma p) |measured|^2 + R/q |dynamics|^2 of a path, the first term of it, and its derivative unless g is NULL
 
-  The residuals stay in ladder->r.
+  The residuals stay in ladder->r. Counted in ladder->passes: a forward pass for each sample, with the derivative two more.
 */
 PetscErrorCode KalLadderAction(KalAnalysis analysis, KalLadder *ladder, const PetscScalar *x, PetscReal terms[2], PetscScalar *g)
 {
@@ -86,6 +87,7 @@ PetscErrorCode KalLadderAction(KalAnalysis analysis, KalLadder *ladder, const Pe
   PetscCall(residuals->residuals(residuals->ctx, ladder->batch, x, ladder->r, ladder->r + ladder->p));
   for (PetscInt i = 0; i < ladder->p; i++) sum[0] += ladder->r[i] * ladder->r[i];
   for (PetscInt i = ladder->p; i < ladder->p + ladder->q; i++) sum[1] += ladder->r[i] * ladder->r[i];
+  ladder->passes += (g ? 3.0 : 1.0) * ladder->batch->samples;
   terms[1] = data * sum[0];
   terms[0] = terms[1] + dynamics * sum[1];
   if (!g) PetscFunctionReturn(PETSC_SUCCESS);
@@ -94,7 +96,7 @@ PetscErrorCode KalLadderAction(KalAnalysis analysis, KalLadder *ladder, const Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Where the two terms of a member of this rank are put. */
+/* Where the action of a member of this rank is put, the part of the data, and the passes that it took. */
 PetscErrorCode KalLadderTerms(KalLadder *ladder, PetscInt member, PetscReal **terms)
 {
   PetscFunctionBeginUser;
@@ -103,32 +105,34 @@ PetscErrorCode KalLadderTerms(KalLadder *ladder, PetscInt member, PetscReal **te
 }
 
 /*
-  KalLadderEnd - Remembers the terms of all members, reports the lowest action, and stops after the last rung
+  KalLadderEnd - Remembers the terms of all members, reports the lowest action and the passes of all, and stops after the last rung
 
   Collective
 */
 PetscErrorCode KalLadderEnd(KalAnalysis analysis, KalLadder *ladder, PetscInt cycle, KalVerdict *verdict)
 {
   const size_t N = (size_t)analysis->N, at = (size_t)cycle * N;
-  PetscReal   *terms, lowest               = PETSC_MAX_REAL;
+  PetscReal   *terms, lowest = PETSC_MAX_REAL, passes = 0.0;
 
   PetscFunctionBeginUser;
   PetscCall(KalEnsembleChanged(ladder->terms));
-  PetscCall(PetscMalloc1(2 * N, &terms));
+  PetscCall(PetscMalloc1(3 * N, &terms));
   PetscCall(KalEnsembleGatherRows(ladder->terms, terms));
   for (size_t j = 0; j < N; j++) {
-    ladder->action[at + j]   = terms[2 * j];
-    ladder->measured[at + j] = terms[2 * j + 1];
-    lowest                   = PetscMin(lowest, terms[2 * j]);
+    ladder->action[at + j]   = terms[3 * j];
+    ladder->measured[at + j] = terms[3 * j + 1];
+    lowest                   = PetscMin(lowest, terms[3 * j]);
+    passes += terms[3 * j + 2];
   }
   PetscCall(PetscFree(terms));
-  ladder->done[0]       = (PetscReal)(cycle + 1);
-  ladder->done[1]       = (PetscReal)ladder->p;
-  ladder->done[2]       = (PetscReal)ladder->q;
-  analysis->report.loss = lowest;
-  analysis->report.step = ladder->R;
-  analysis->report.time = cycle;
-  *verdict              = KalLadderIsDone(ladder) ? KAL_VERDICT_STOP : KAL_VERDICT_ACCEPT;
+  ladder->done[0]         = (PetscReal)(cycle + 1);
+  ladder->done[1]         = (PetscReal)ladder->p;
+  ladder->done[2]         = (PetscReal)ladder->q;
+  analysis->report.loss   = lowest;
+  analysis->report.step   = ladder->R;
+  analysis->report.time   = cycle;
+  analysis->report.passes = passes;
+  *verdict                = KalLadderIsDone(ladder) ? KAL_VERDICT_STOP : KAL_VERDICT_ACCEPT;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -20,7 +20,8 @@ typedef struct {
   PetscScalar    *r;     /* p + q residuals, */
   PetscScalar    *s;     /* and weighted ones */
   PetscInt        room;
-  KalEnsemble     terms; /* 2 x N: a member's action, and of it the data's part */
+  PetscReal       passes; /* forward passes of this rank */
+  KalEnsemble     terms;  /* 3 x N: a member's action, of it the data's part, and the passes it took */
 } KalLadder;
 
 PETSC_INTERN PetscErrorCode KalLadderSetFromOptions(KalAnalysis, KalLadder *, KalOptionItems);
