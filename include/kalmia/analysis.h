@@ -107,6 +107,7 @@ typedef struct {
   const PetscReal *weight;         /* of the dynamics, by rung */
   const PetscReal *action;         /* rungs x members, a rung contiguous */
   const PetscReal *measured;       /* the part of it that is the data's */
+  PetscBool        lowest;         /* members lie in minima of their own, and the lowest is the estimate, not their mean */
 } KalLevels;
 
 /* Derivatives that a method asks for, of a model with an adjoint and a data set's batch. */

@@ -65,7 +65,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCall(Minimizer(annealing, &tao)); /* its options are looked up before the first cycle */
   PetscCall(CheckMinimizer(analysis, tao));
   PetscCall(TaoDestroy(&tao));
-  analysis->needs.work += sizeof(PetscScalar) * (3.0 + 20.0) * (PetscReal)analysis->n; /* a dozen pairs of a quasi-Newton method, residuals */
+  analysis->needs.work += sizeof(PetscScalar) * (4.0 + 20.0) * (PetscReal)analysis->n; /* a dozen pairs of a quasi-Newton method, residuals, the path that is scored */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -189,6 +189,7 @@ static PetscErrorCode Levels(KalAnalysis analysis, KalLevels *levels)
 {
   PetscFunctionBeginUser;
   PetscCall(KalLadderLevels(analysis, &((KalAnnealing *)analysis->data)->ladder, levels));
+  levels->lowest = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -247,7 +248,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
    Notes:
    Squared loss, all data on every rung. Each path is minimized by the rank that holds it (PETSC_COMM_SELF); with as many ranks as paths no more is
    gained. A rung is a cycle: a snapshot is one between rungs, and has all actions so far (analysis/action, analysis/measured). A minimizer that stops short of
-   its tolerance is no error. The printed loss is the lowest action, the step R_f. -run_levels writes the actions as a table.
+   its tolerance is no error. The printed loss is the lowest action, the step R_f, scores of the mean are those of the path with that action. -run_levels writes the actions as a table.
 
 .seealso: KALMODELPATH, KALANALYSISANNEALINGENKS
 M*/

@@ -295,15 +295,42 @@ static PetscErrorCode ScoreBlocks(KalRun run, KalDataSet set, PetscInt samples, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What stands for the ensemble: its mean; of paths in minima of their own the one of least action, in `room`, to be freed. */
+static PetscErrorCode Estimate(KalRun run, const PetscScalar **x, PetscScalar **room)
+{
+  const PetscScalar *mean;
+  const PetscReal   *action;
+  PetscReal         *unit;
+  PetscInt           lowest = 0;
+  KalLevels          levels;
+
+  PetscFunctionBeginUser;
+  PetscCall(KalEnsembleGetMean(run->ensemble, &mean));
+  *x    = mean;
+  *room = NULL;
+  PetscCall(KalAnalysisGetLevels(run->analysis, &levels));
+  if (!levels.lowest || !levels.rungs) PetscFunctionReturn(PETSC_SUCCESS);
+  action = levels.action + (size_t)(levels.rungs - 1) * (size_t)levels.members;
+  for (PetscInt j = 1; j < levels.members; j++) lowest = action[j] < action[lowest] ? j : lowest;
+  PetscCall(PetscCalloc1(levels.members, &unit));
+  unit[lowest] = 1.0;
+  PetscCall(PetscMalloc1(run->n, room));
+  PetscCall(KalEnsembleCombine(run->ensemble, unit, *room));
+  for (PetscInt i = 0; i < run->n; i++) (*room)[i] += mean[i];
+  *x = *room;
+  PetscCall(PetscFree(unit));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
-  KalRunScoreMean - Scores the mean network on the test set, or on the training set where there is no other
+  KalRunScoreMean - Scores the mean network, or the path of least action, on the test set, or on the training set where there is no other
 
   Collective; blocks of samples are dealt out to the ranks and summed in a fixed order.
 */
 PetscErrorCode KalRunScoreMean(KalRun run, KalScore *score)
 {
-  const PetscScalar *mean;
-  PetscScalar       *column[1];
+  const PetscScalar *estimate = NULL;
+  PetscScalar       *column[1], *room = NULL;
   KalColumns         columns = {.first = 0, .count = 1, .total = 1, .size = run->n, .column = column};
   KalDataSet         set;
   PetscInt           samples, blocks;
@@ -311,8 +338,8 @@ PetscErrorCode KalRunScoreMean(KalRun run, KalScore *score)
 
   PetscFunctionBeginUser;
   PetscCall(KalEventBegin(KAL_EVENT_SCORE));
-  PetscCall(KalEnsembleGetMean(run->ensemble, &mean));
-  column[0] = (PetscScalar *)mean; /* observed, not written */
+  PetscCall(Estimate(run, &estimate, &room));
+  column[0] = (PetscScalar *)estimate; /* observed, not written */
   PetscCall(ScoredSet(run, &set, &samples));
   blocks = (samples + KAL_SCORE_BLOCK - 1) / KAL_SCORE_BLOCK;
   PetscCall(PetscCalloc1((size_t)(blocks / run->size + 1) * KAL_SCORE_SUMS, &sums));
@@ -320,6 +347,7 @@ PetscErrorCode KalRunScoreMean(KalRun run, KalScore *score)
   PetscCall(KalTreeSum(run->comm, blocks, KAL_SCORE_SUMS, sums, total));
   PetscCall(KalScoreFromSums(run->observations, total, score));
   PetscCall(PetscFree(sums));
+  PetscCall(PetscFree(room));
   PetscCall(KalEventEnd(KAL_EVENT_SCORE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

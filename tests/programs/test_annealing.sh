@@ -38,6 +38,36 @@ bits() {
 }
 check "a line for each rung and path" [ "$(wc -l <whole.csv)" = $((1 + 6 * 31)) ]
 
+# What is scored is the path of least action, here of paths that have not met yet.
+# shellcheck disable=SC2086
+for ranks in 1 3; do
+  run "$ranks" "$kalmia" $lorenz -analysis_type annealing -ensemble_size 4 -annealing_rungs 2 -annealing_tao_max_it 20 -run_monitor_every 0 -snapshot_path scored.h5 >out 2>err || grep kalmia err
+  scored=$(result_value rmse <out)
+  check "the path of least action is scored, $ranks ranks: $scored" "$PYTHON" -B - "$scored" "$(dirname "$make")" <<'EOF'
+import sys
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, sys.argv[2])
+from makedata import step
+
+with h5py.File("scored.h5") as f:
+    paths, action = f["ensemble/members"][:], f["analysis/action"][:].reshape(2, -1)[1]
+with h5py.File("lorenz96.h5") as f:
+    y = f["y_test"][:]
+errors = []
+for path in paths:
+    x, ahead = path[-6:], []
+    for _ in y:
+        x = step(x, 0.025, 8.0)
+        ahead.append(x[[0, 2, 4]])
+    errors.append(np.sqrt(np.mean((np.array(ahead) - y) ** 2)))
+assert np.ptp(errors) > 0.1, errors
+assert abs(errors[action.argmin()] / float(sys.argv[1]) - 1) < 1e-4, (errors, action)
+EOF
+done
+
 refuse() {
   local message=$1
   shift
