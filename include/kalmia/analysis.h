@@ -155,6 +155,7 @@ typedef struct {
   const char *meaning;
   PetscInt    count;
   PetscReal  *data;
+  const char *option; /* that `count` follows from, for the message where a snapshot has another; or NULL */
 } KalArray;
 #define KAL_ANALYSIS_ARRAYS 8
 

@@ -141,8 +141,8 @@ PetscErrorCode KalLadderArrays(KalAnalysis analysis, KalLadder *ladder, PetscInt
   const PetscInt all = ladder->rungs * analysis->N;
 
   PetscFunctionBeginUser;
-  arrays[0] = (KalArray){.name = "action", .meaning = "actions of all members, rung by rung", .count = all, .data = ladder->action};
-  arrays[1] = (KalArray){.name = "measured", .meaning = "of these, the part of the data", .count = all, .data = ladder->measured};
+  arrays[0] = (KalArray){.name = "action", .meaning = "actions of all members, rung by rung", .count = all, .data = ladder->action, .option = "-annealing_rungs"};
+  arrays[1] = (KalArray){.name = "measured", .meaning = "of these, the part of the data", .count = all, .data = ladder->measured, .option = "-annealing_rungs"};
   arrays[2] = (KalArray){.name = "rungs", .meaning = "rungs done, measured numbers, equations", .count = 3, .data = ladder->done};
   *count    = 3;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -76,6 +76,26 @@ PetscErrorCode KalRunWriteArrays(KalRun run, KalSnapshot snapshot)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Arrays whose length an option sets must have that of the snapshot. */
+static PetscErrorCode CheckArrays(KalRun run, KalSnapshot snapshot)
+{
+  KalArray   arrays[KAL_ANALYSIS_ARRAYS] = {{0}};
+  PetscInt   count, ndims;
+  PetscInt64 size[KAL_SNAPSHOT_RANK];
+  PetscBool  found;
+  char       name[64];
+
+  PetscFunctionBeginUser;
+  PetscCall(KalAnalysisGetArrays(run->analysis, &count, arrays));
+  for (PetscInt i = 0; i < count; i++) {
+    if (!arrays[i].option) continue;
+    PetscCall(PetscSNPrintf(name, sizeof name, "analysis/%s", arrays[i].name));
+    PetscCall(KalSnapshotGetSize(snapshot, name, &ndims, size, &found));
+    PetscCheck(!found || (ndims == 1 && size[0] == arrays[i].count), run->comm, PETSC_ERR_ARG_INCOMP, "%s was written with another %s: leave it out, or begin a new run", run->restart, arrays[i].option);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
   KalRunReadArrays - Reads the method's own state
 
@@ -84,6 +104,7 @@ PetscErrorCode KalRunWriteArrays(KalRun run, KalSnapshot snapshot)
 PetscErrorCode KalRunReadArrays(KalRun run, KalSnapshot snapshot)
 {
   PetscFunctionBeginUser;
+  PetscCall(CheckArrays(run, snapshot));
   PetscCall(MoveArrays(run, snapshot, KalSnapshotReadArray));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -329,7 +329,9 @@ PetscErrorCode KalRunSetUp(KalRun run)
   if (!run->quiet) PetscCall(KalRunHeader(run));
   run->setup = PETSC_TRUE;
   PetscCall(TakeMemory(run));
-  if (run->restart[0]) PetscCall(KalRunRead(run));
-  else PetscCall(KalRunInitial(run));
+  if (run->restart[0]) {
+    PetscCall(KalRunRead(run));
+    PetscCall(KalRunLevelsWrite(run)); /* of a ladder that is done no rung is to come */
+  } else PetscCall(KalRunInitial(run));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -29,6 +29,11 @@ bits() {
   run 2 "$kalmia" -restart part.h5 -run_cycles 100 -run_levels other.csv >out 2>err || grep kalmia err
   same "$name: same bits after a restart" "$(result_value checksum <out)" "$whole"
   check "$name: same levels after a restart" cmp whole.csv other.csv
+  expect_fail "part.h5 was written with another -annealing_rungs" run 2 "$kalmia" -restart part.h5 -annealing_rungs 8
+  run 2 "$kalmia" "$@" -annealing_rungs 6 -run_monitor_every 0 -snapshot_path done.h5 >out 2>err || grep kalmia err
+  rm -f other.csv
+  run 1 "$kalmia" -restart done.h5 -run_levels other.csv >out 2>err || grep kalmia err
+  check "$name: levels of a ladder that was done" cmp whole.csv other.csv
 }
 # shellcheck disable=SC2086
 {
