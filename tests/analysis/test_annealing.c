@@ -189,6 +189,7 @@ static void OptionsThatMakeNoSenseAreRefused(void **state)
   (void)state;
   AreRefused(7, 5, sizeof refusals / sizeof *refusals, refusals);
   KalRefused(Anneal(LORENZ "-analysis_type annealing -annealing_first 0", SAMPLES / 4, 4, inputs, targets, &run, action, &expected), "-annealing_first 0.: must be positive");
+  KalCall(KalRunDestroy(&run));
 }
 
 static const struct CMUnitTest tests[] = {
