@@ -186,6 +186,20 @@ static PetscErrorCode ViewSolver(KalAnalysis analysis)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Sets the KSP up; a matrix that has no factors is told of with what helps. */
+static PetscErrorCode Factorize(KalAnalysis analysis)
+{
+  PetscErrorCode code;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscPushErrorHandler(PetscIgnoreErrorHandler, NULL));
+  code = KSPSetUp(analysis->ksp);
+  PetscCall(PetscPopErrorHandler());
+  PetscCheck(code != PETSC_ERR_MAT_CH_ZRPVT && code != PETSC_ERR_MAT_LU_ZRPVT, analysis->comm, code, "The analysis' linear system is not positive definite to working precision: predictions of members are too far apart beside the errors of observations. Take a shorter step, a larger -observations_noise or more members");
+  PetscCall(code);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* KSPMatSolve() tells how the last column fared; iterative solvers do them one after another, and each is asked about. */
 static PetscErrorCode SolveColumns(KalAnalysis analysis, Mat A, PetscInt size, PetscInt columns, PetscReal *b, PetscReal *x)
 {
@@ -197,6 +211,7 @@ static PetscErrorCode SolveColumns(KalAnalysis analysis, Mat A, PetscInt size, P
   PetscFunctionBeginUser;
   PetscCall(KSPReset(analysis->ksp));
   PetscCall(KSPSetOperators(analysis->ksp, A, A));
+  PetscCall(Factorize(analysis));
   PetscCall(PetscObjectTypeCompare((PetscObject)analysis->ksp, KSPPREONLY, &direct));
   if (direct && columns > 1) {
     PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, size, columns, b, &B));

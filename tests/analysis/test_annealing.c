@@ -183,12 +183,13 @@ static void OptionsThatMakeNoSenseAreRefused(void **state)
       {"annealing-enks", "-annealing_enks_bundle 2",              "-annealing_enks_bundle 2.: must be above 0 and at most 1"},
       {"annealing-enks", "",                                      "annealing-enks fits paths: take -model_type path"        },
   };
-  double action[RUNGS], expected;
+  double times[STEPS / 2 + 1], values[(STEPS / 2 + 1) * SEEN], action[RUNGS], expected;
   KalRun run;
 
   (void)state;
   AreRefused(7, 5, sizeof refusals / sizeof *refusals, refusals);
-  KalRefused(Anneal(LORENZ "-analysis_type annealing -annealing_first 0", SAMPLES / 4, 4, inputs, targets, &run, action, &expected), "-annealing_first 0.: must be positive");
+  Observe(times, values);
+  KalRefused(Anneal(LORENZ "-analysis_type annealing -annealing_first 0", STEPS / 2 + 1, SEEN, times, values, &run, action, &expected), "-annealing_first 0.: must be positive");
   KalCall(KalRunDestroy(&run));
 }
 
