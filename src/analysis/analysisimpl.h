@@ -5,6 +5,7 @@
 #include <kalmia/analysis.h>
 
 #include <ensemble/events.h>
+#include <ensemble/multiply.h>
 #include <ensemble/panels.h>
 #include <ensemble/wider.h>
 #include <petscblaslapack.h>
@@ -47,7 +48,6 @@ typedef struct {
   PetscScalar         *left, *right; /* some rows of A and B, in panels */
   PetscReal           *product;      /* high x high */
 } KalGram;
-PETSC_INTERN PetscErrorCode KalMultiply(const char[2], PetscInt, PetscInt, PetscInt, PetscReal, const PetscReal *, const PetscReal *, PetscReal, PetscReal *);
 PETSC_INTERN PetscErrorCode KalGramCreate(PetscInt N, KalGram *);
 PETSC_INTERN PetscErrorCode KalGramTake(KalGram *, PetscInt rows, const PetscScalar *A, const PetscScalar *B);
 PETSC_INTERN PetscErrorCode KalGramDestroy(KalGram *);
@@ -129,6 +129,7 @@ PETSC_INTERN PetscErrorCode KalInnovationNorm(KalAnalysis, const KalInnovation *
 
 PETSC_INTERN PetscErrorCode KalSolverSetUp(KalAnalysis);
 PETSC_INTERN PetscErrorCode KalSolverReset(KalAnalysis);
+PETSC_INTERN PetscErrorCode KalFromFirst(KalAnalysis, size_t numbers, PetscReal *);
 PETSC_INTERN PetscErrorCode KalEigen(KalAnalysis, PetscInt N, const PetscReal *S, PetscReal *value, PetscReal *V);
 PETSC_INTERN PetscErrorCode KalSolve(KalAnalysis, KalSpace, PetscInt size, PetscReal *matrix, PetscReal shift, KalEnsemble rows, PetscInt columns, PetscReal *b, PetscReal *x);
 PETSC_INTERN PetscErrorCode KalInverseRoot(KalAnalysis, PetscInt N, const PetscReal *S, PetscReal step, PetscReal *root);

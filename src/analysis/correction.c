@@ -120,7 +120,7 @@ static PetscErrorCode Predictions(KalAnalysis analysis, KalCorrection *c, PetscR
 
   PetscFunctionBeginUser;
   PetscCall(KalMultiply("NT", c->p, c->p, c->N, 1.0, c->A, c->A, 0.0, G));
-  for (PetscInt j = 0; !analysis->uniform && j < c->p; j++) PetscCallMPI(MPI_Bcast(G + (size_t)j * c->p, (PetscMPIInt)c->p, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)c->p * c->p, G));
   for (PetscInt k = 0; k < c->p; k++) c->sd[k] = PetscSqrtReal(PetscMax(0.0, G[k + (size_t)k * c->p]));
   for (PetscInt k = 0; k < c->p; k++) {
     for (PetscInt l = 0; l < c->p; l++) {

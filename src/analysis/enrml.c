@@ -113,7 +113,7 @@ static PetscErrorCode Solve(KalAnalysis analysis, PetscInt N, PetscReal *A, Pets
   PetscCall(PetscBLASIntCast(N, &n));
   PetscCall(PetscMalloc1(N, &pivot));
   LAPACKgesv_(&n, &n, A, &n, pivot, x, &n, &info);
-  for (PetscInt j = 0; !analysis->uniform && j < N; j++) PetscCallMPI(MPI_Bcast(x + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)N * N, x));
   if (!analysis->uniform) PetscCallMPI(MPI_Bcast(&info, 1, MPI_INT, 0, analysis->comm));
   PetscCheck(!info, analysis->comm, PETSC_ERR_FP, "The members of enrml have become linearly dependent: dgesv stops in row %d; take fewer -enrml_iterations, a smaller -enrml_step, or more -enrml_damping", (int)info);
   PetscCall(PetscFree(pivot));

@@ -111,7 +111,6 @@ static PetscErrorCode Analyse(KalAnalysis analysis)
   const PetscInt  n     = analysis->n;
   const PetscReal one = 1.0, minus = -1.0;
   PetscBLASInt    order, p;
-  PetscInt        j;
 
   PetscFunctionBeginUser;
   if (!extkf->gain.p) PetscFunctionReturn(PETSC_SUCCESS);
@@ -119,7 +118,7 @@ static PetscErrorCode Analyse(KalAnalysis analysis)
   PetscCall(PetscBLASIntCast(extkf->gain.p, &p));
   PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &order, &order, &p, &minus, extkf->gain.HB, &p, extkf->gain.K, &p, &one, extkf->P, &order));
   Symmetrize(n, 1.0, extkf->P);
-  for (j = 0; !analysis->uniform && j < n; j++) PetscCallMPI(MPI_Bcast(extkf->P + (size_t)j * n, (PetscMPIInt)n, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)n * n, extkf->P));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

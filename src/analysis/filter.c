@@ -121,7 +121,7 @@ static PetscErrorCode Assemble(KalAnalysis analysis, KalFilter *filter, PetscRea
     for (k = 0; k < N; k++) filter->T[k + (size_t)j * N] += filter->status[k] == KAL_MEMBER_OK ? 1.0 / (PetscReal)filter->active : 0.0;
   }
   PetscCall(KalTransformRecover(analysis, filter->cycle, filter->status, filter->active, filter->T));
-  for (j = 0; !analysis->uniform && j < N; j++) PetscCallMPI(MPI_Bcast(filter->T + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)N * N, filter->T));
   PetscCall(KalTransformSet(analysis, N, filter->status, filter->T));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

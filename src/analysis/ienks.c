@@ -171,11 +171,9 @@ static void Product(PetscInt N, PetscReal factor, const PetscReal *A, const Pets
 /* C = A B, or as KalMultiply() has it; where the ranks run different kernels, all go on with what rank 0 has. */
 static PetscErrorCode Multiply(KalAnalysis analysis, const char *transposed, const PetscReal *A, const PetscReal *B, PetscReal *C)
 {
-  PetscInt j;
-
   PetscFunctionBeginUser;
   PetscCall(KalMultiply(transposed, analysis->N, analysis->N, analysis->N, 1.0, A, B, 0.0, C));
-  for (j = 0; !analysis->uniform && j < analysis->N; j++) PetscCallMPI(MPI_Bcast(C + (size_t)j * analysis->N, (PetscMPIInt)analysis->N, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)analysis->N * analysis->N, C));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

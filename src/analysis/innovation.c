@@ -398,7 +398,7 @@ PetscErrorCode KalInnovationNorm(KalAnalysis analysis, const KalInnovation *in, 
   }
   for (i = 0; i < NN; i++) square += D[i] * D[i];
   *norm = PetscSqrtReal(square);
-  if (!analysis->uniform) PetscCallMPI(MPI_Bcast(norm, 1, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, 1, norm));
   if (!in->D) PetscCall(PetscFree(D));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -444,7 +444,7 @@ static PetscErrorCode SolveObservation(KalAnalysis analysis, const KalTold *told
   PetscCall(KalInnovationSides(analysis, told, in, columns, perturbed, b));
   PetscCall(KalSolve(analysis, KAL_SPACE_OBSERVATION, in->p, M, shift, NULL, columns, b, x));
   PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &N, &k, &p, &one, in->A, &p, x, &p, &zero, W, &N));
-  for (j = 0; !analysis->uniform && j < columns; j++) PetscCallMPI(MPI_Bcast(W + (size_t)j * in->N, (PetscMPIInt)in->N, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)in->N * columns, W));
   PetscCall(PetscFree3(M, b, x));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

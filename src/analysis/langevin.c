@@ -124,7 +124,7 @@ static PetscErrorCode Transform(KalAnalysis analysis, const KalTold *told, KalIn
   PetscFunctionBeginUser;
   PetscCall(KalPriorGramCreate(analysis, &l->prior, analysis->ensemble, in->status, scale, told->cycle, PETSC_FALSE, &gram));
   PetscCall((*l->gradient)(analysis, in, &gram, l->T));
-  for (PetscInt j = 0; !analysis->uniform && j < in->N; j++) PetscCallMPI(MPI_Bcast(l->T + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)N * in->N, l->T));
   for (size_t i = 0; i < N * N; i++) square += l->T[i] * l->T[i];
   *step = PetscMin(l->most, l->step / (PetscSqrtReal(square) + l->floor));
   PetscCall(Drift(analysis, in, &gram, *step, l->T));
@@ -133,7 +133,7 @@ static PetscErrorCode Transform(KalAnalysis analysis, const KalTold *told, KalIn
   for (size_t i = 0; i < N * N; i++) l->T[i] *= scale;
   for (size_t j = 0; j < N; j++) l->T[j + j * N] += in->status[j] == KAL_MEMBER_OK ? 1.0 : 0.0;
   PetscCall(KalTransformRecover(analysis, told->cycle, in->status, in->active, l->T));
-  for (PetscInt j = 0; !analysis->uniform && j < in->N; j++) PetscCallMPI(MPI_Bcast(l->T + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)N * in->N, l->T));
   PetscCall(KalTransformSet(analysis, in->N, in->status, l->T));
   PetscCall(KalPriorGramDestroy(&gram));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -112,7 +112,7 @@ static PetscErrorCode Weights(KalAnalysis analysis, const KalLinearized *method,
   PetscCall(KalSolve(analysis, KAL_SPACE_ENSEMBLE, q, system, method->shift, NULL, N, right, x));
   for (size_t i = 0; i < (size_t)q * N; i++) x[i] = method->factor * x[i] - method->pull * b[i];
   PetscCall(KalMultiply("NN", N, N, q, 1.0, B, x, 0.0, W));
-  for (PetscInt j = 0; !analysis->uniform && j < N; j++) PetscCallMPI(MPI_Bcast(W + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)N * N, W));
   PetscCall(PetscFree5(SB, system, right, x, b));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -246,9 +246,7 @@ PetscReal KalRankOneMemory(KalAnalysis analysis, PetscInt samples, PetscBool fli
   const KalLayers *layers = &analysis->layers;
   const PetscReal  real = layers->precision == KAL_SINGLE ? 4.0 : 8.0, rows = (PetscReal)samples * layers->layer[0].rows;
   PetscReal        numbers = 0.0, draws = 0.0, increments = 0.0, signs = 0.0, said = 0.0, features = 0.0, widest = 0.0;
-  PetscMPIInt      size;
 
-  if (MPI_Comm_size(analysis->comm, &size)) size = 1;
   for (PetscInt l = 0; l < layers->count; l++) {
     const KalLayer *layer = &layers->layer[l];
 
@@ -261,7 +259,7 @@ PetscReal KalRankOneMemory(KalAnalysis analysis, PetscInt samples, PetscBool fli
     widest   = PetscMax(widest, (PetscReal)samples * PetscMax(layer->units, layer->features));
   }
   numbers = PetscMax(numbers, 3.0 * KAL_RANKONE_NUMBERS) + rows * (layers->layer[0].features + KAL_RANKONE_MEMBERS);
-  if (flipped) said += features + (PetscReal)analysis->N * ((samples + size - 1) / size);
+  if (flipped) said += features + (PetscReal)analysis->N * ((samples + analysis->size - 1) / analysis->size);
   else said = widest = 0.0;
   return real * (numbers + 3.0 * widest) + 4.0 * (KAL_RANKONE_MEMBERS * draws + signs) + 8.0 * (increments + said);
 }

@@ -136,13 +136,14 @@ static PetscErrorCode NAME(Behind)(KalAnalysis analysis, const KalRankOneView *v
 
   PetscFunctionBeginUser;
   for (PetscInt l = 1; l < layers->count; l++) {
-    const KalLayer *layer = &layers->layer[l];
-    const PetscInt  rows  = view->samples * layer->rows;
+    const KalLayer *layer   = &layers->layer[l];
+    const PetscInt  rows    = view->samples * layer->rows;
+    const PetscBool onwards = (PetscBool)(!view->delta || l + 1 < layers->count); /* what the last layer makes is not asked for with what members say */
     REAL           *in = room->state[(l + 1) % 2], *out = room->state[l % 2];
     const void     *f;
 
     PetscCall(layers->features(layers->ctx, l + 1, taken * view->samples, in, room->room, &f));
-    if (!view->delta || l + 1 < layers->count) PetscCall(layers->advance(layers->ctx, analysis->mean, l, l + 1, taken * view->samples, in, out));
+    if (onwards) PetscCall(layers->advance(layers->ctx, analysis->mean, l, l + 1, taken * view->samples, in, out));
     for (PetscInt m = 0; m < taken; m++) {
       const float *s  = drawn + (size_t)m * one->draws + one->at[l];
       const REAL  *fm = (const REAL *)f + (size_t)m * (size_t)rows * (size_t)layer->features;
@@ -151,7 +152,7 @@ static PetscErrorCode NAME(Behind)(KalAnalysis analysis, const KalRankOneView *v
       (rows, layer->features, s + layer->units, fm, room->t);
       if (Gains(view, member + m)) NAME(Gain)
       (rows, layer->units, view->c + (size_t)(member + m) * view->samples, room->t, s, view->flip[l], view->delta[l], view->squares[l]);
-      NAME(Scatter)
+      if (onwards) NAME(Scatter)
       (rows, layer->units, out + (size_t)m * (size_t)rows * (size_t)layer->units, s, view->flip[l], room->t, out + (size_t)m * (size_t)rows * (size_t)layer->units);
     }
   }

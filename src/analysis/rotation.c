@@ -116,7 +116,6 @@ static PetscErrorCode MeanPreserving(KalAnalysis analysis, PetscInt cycle, Petsc
 PetscErrorCode KalRotationMatrix(KalAnalysis analysis, PetscInt cycle, PetscInt N, PetscReal *Q)
 {
   PetscErrorCode error = PETSC_SUCCESS;
-  PetscInt       j;
   int            bad;
 
   PetscFunctionBeginUser;
@@ -125,7 +124,7 @@ PetscErrorCode KalRotationMatrix(KalAnalysis analysis, PetscInt cycle, PetscInt 
     bad = (int)error;
     PetscCallMPI(MPI_Bcast(&bad, 1, MPI_INT, 0, analysis->comm));
     error = (PetscErrorCode)bad;
-    for (j = 0; !bad && j < N; j++) PetscCallMPI(MPI_Bcast(Q + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+    if (!bad) PetscCall(KalFromFirst(analysis, (size_t)N * N, Q));
   }
   PetscCall(error);
   PetscFunctionReturn(PETSC_SUCCESS);

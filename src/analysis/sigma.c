@@ -69,7 +69,7 @@ static PetscErrorCode Cholesky(KalAnalysis analysis, const PetscReal *C, PetscRe
   PetscCall(PetscBLASIntCast(n, &order));
   PetscCall(PetscArraycpy(root, C, (size_t)n * n));
   LAPACKpotrf_("L", &order, root, &order, &info);
-  for (PetscInt j = 0; !analysis->uniform && j < n; j++) PetscCallMPI(MPI_Bcast(root + (size_t)j * n, (PetscMPIInt)n, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)n * n, root));
   if (!analysis->uniform) PetscCallMPI(MPI_Bcast(&info, 1, MPI_INT, 0, analysis->comm));
   PetscCheck(!info, analysis->comm, PETSC_ERR_FP, "The covariance of %s is no longer positive definite: dpotrf stops in row %d. Observations are too accurate for double precision, or the model's predictions too rough: take a larger -observations_noise", analysis->type, (int)info);
   for (PetscInt j = 0; j < n; j++) {
@@ -263,7 +263,7 @@ static PetscErrorCode Analyse(KalAnalysis analysis, const KalInnovation *in)
   for (PetscInt j = 0; j < n; j++) {
     for (PetscInt i = 0; i < j; i++) sigma->C[i + (size_t)j * n] = sigma->C[j + (size_t)i * n] = 0.5 * (sigma->C[i + (size_t)j * n] + sigma->C[j + (size_t)i * n]);
   }
-  for (PetscInt j = 0; !analysis->uniform && j < n; j++) PetscCallMPI(MPI_Bcast(sigma->C + (size_t)j * n, (PetscMPIInt)n, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)n * n, sigma->C));
   PetscCall(PetscFree4(theta, system, right, x));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

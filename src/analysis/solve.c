@@ -57,6 +57,18 @@ PetscErrorCode KalGetKernels(size_t length, char *name)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+  KalFromFirst - Numbers of rank 0 on every rank, where ranks run different BLAS kernels; nothing otherwise
+
+  Collective
+*/
+PetscErrorCode KalFromFirst(KalAnalysis analysis, size_t numbers, PetscReal *x)
+{
+  PetscFunctionBeginUser;
+  for (size_t at = 0; !analysis->uniform && at < numbers; at += 1 << 28) PetscCallMPI(MPI_Bcast(x + at, (PetscMPIInt)PetscMin(numbers - at, (size_t)1 << 28), MPI_DOUBLE, 0, analysis->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Whether every rank names the same kernels. */
 static PetscErrorCode SameKernels(MPI_Comm comm, PetscBool *same)
 {
@@ -269,7 +281,6 @@ PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, Pet
   PetscErrorCode error   = PETSC_SUCCESS;
   PetscInt       block;
   int            bad;
-  size_t         at;
   Mat            A;
 
   PetscFunctionBeginUser;
@@ -293,7 +304,7 @@ PetscErrorCode KalSolve(KalAnalysis analysis, KalSpace space, PetscInt size, Pet
     bad = (int)error;
     PetscCallMPI(MPI_Bcast(&bad, 1, MPI_INT, 0, analysis->comm)); /* nobody waits for a solution that rank 0 does not have */
     error = (PetscErrorCode)bad;
-    for (at = 0; !bad && at < numbers; at += 1 << 28) PetscCallMPI(MPI_Bcast(x + at, (PetscMPIInt)PetscMin(numbers - at, (size_t)1 << 28), MPI_DOUBLE, 0, analysis->comm));
+    if (!bad) PetscCall(KalFromFirst(analysis, numbers, x));
   }
   PetscCall(error);
   PetscCall(KalEventEnd(KAL_EVENT_SOLVE));
@@ -337,7 +348,6 @@ PetscErrorCode KalSolverReset(KalAnalysis analysis)
 PetscErrorCode KalEigen(KalAnalysis analysis, PetscInt N, const PetscReal *S, PetscReal *value, PetscReal *V)
 {
   PetscBLASInt n, info = 0;
-  PetscInt     j;
 
   PetscFunctionBeginUser;
   PetscCall(KalEventBegin(KAL_EVENT_SOLVE));
@@ -350,8 +360,8 @@ PetscErrorCode KalEigen(KalAnalysis analysis, PetscInt N, const PetscReal *S, Pe
     PetscCall(PetscFPTrapPop());
   }
   if (!analysis->uniform) {
-    for (j = 0; j < N; j++) PetscCallMPI(MPI_Bcast(V + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
-    PetscCallMPI(MPI_Bcast(value, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+    PetscCall(KalFromFirst(analysis, (size_t)N * N, V));
+    PetscCall(KalFromFirst(analysis, N, value));
     PetscCallMPI(MPI_Bcast(&info, 1, MPI_INT, 0, analysis->comm));
   }
   PetscCheck(!info, analysis->comm, PETSC_ERR_LIB, "LAPACK's dsyevd did not diagonalize the %" PetscInt_FMT " x %" PetscInt_FMT " Gram matrix: info = %d; its entries are not finite, or the BLAS is faulty", N, N, (int)info);
@@ -382,7 +392,7 @@ PetscErrorCode KalInverseRoot(KalAnalysis analysis, PetscInt N, const PetscReal 
     for (i = 0; i < N; i++) scaled[i + (size_t)j * N] = factor * V[i + (size_t)j * N];
   }
   PetscCallBLAS("BLASgemm", BLASgemm_("N", "T", &n, &n, &n, &one, scaled, &n, V, &n, &zero, root, &n));
-  for (j = 0; !analysis->uniform && j < N; j++) PetscCallMPI(MPI_Bcast(root + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)N * N, root));
   PetscCall(PetscFree3(V, scaled, value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

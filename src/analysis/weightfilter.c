@@ -222,9 +222,8 @@ static PetscErrorCode Agree(KalAnalysis analysis, const KalWeightFilter *filter)
   const PetscInt numbers = filter->covariance[filter->groups];
 
   PetscFunctionBeginUser;
-  if (analysis->uniform) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCallMPI(MPI_Bcast(filter->P, (PetscMPIInt)numbers, MPI_DOUBLE, 0, analysis->comm));
-  PetscCallMPI(MPI_Bcast(filter->increment, (PetscMPIInt)analysis->n, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)numbers, filter->P));
+  PetscCall(KalFromFirst(analysis, (size_t)analysis->n, filter->increment));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -165,7 +165,7 @@ static PetscErrorCode Transform(KalAnalysis analysis, const KalTold *told, const
   PetscCall(PetscArrayzero(seq->T, (size_t)N * N));
   for (PetscInt j = 0; j < N; j++) seq->T[j + (size_t)j * N] = in->status[j] == KAL_MEMBER_OK ? 1.0 : 0.0;
   for (PetscInt q = 0; q < told->batch->samples; q++) PetscCall(Take(analysis, in, q * c, (PetscBool)(seq->refresh && q > 0), seq->T, &s));
-  for (PetscInt j = 0; !analysis->uniform && j < N; j++) PetscCallMPI(MPI_Bcast(seq->T + (size_t)j * N, (PetscMPIInt)N, MPI_DOUBLE, 0, analysis->comm));
+  PetscCall(KalFromFirst(analysis, (size_t)N * N, seq->T));
   PetscCall(KalTransformSet(analysis, N, in->status, seq->T));
   PetscCall(PetscArraycpy(seq->status, in->status, N));
   seq->active = in->active;

@@ -1,7 +1,8 @@
 /* Weights of a network's layers as products of fixed matrices about a small one that is the state's: shapes, products, adjoint. */
 #include <models/bilinear.h>
 
-#include <petscblaslapack.h>
+#include <ensemble/multiply.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +60,6 @@ static PetscErrorCode TakeLayer(KalParameterization p, const char *option, Petsc
 {
   KalBilinearLayer *layer = b->layer + l;
   KalLayer          shape;
-  PetscBLASInt      unused;
 
   PetscFunctionBeginUser;
   PetscCall(KalModelGetLayer(p->model, l + 1, &shape));
@@ -71,10 +71,8 @@ static PetscErrorCode TakeLayer(KalParameterization p, const char *option, Petsc
   layer->scale     = spread[layer->weights];
   layer->biasscale = shape.biased ? spread[layer->biases] : 0.0;
   layer->offset    = -1;
-  PetscCall(PetscBLASIntCast(layer->features, &unused));
-  PetscCall(PetscBLASIntCast(layer->units, &unused));
-  layer->out = (PetscInt)PetscFloorReal(PetscSqrtReal((PetscReal)layer->units));
-  layer->in  = (PetscInt)PetscFloorReal(PetscSqrtReal((PetscReal)layer->features));
+  layer->out       = (PetscInt)PetscFloorReal(PetscSqrtReal((PetscReal)layer->units));
+  layer->in        = (PetscInt)PetscFloorReal(PetscSqrtReal((PetscReal)layer->features));
   if (b->rank) PetscCall(ParseRank(p, option, l, b->rank[l], layer));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -126,10 +124,11 @@ PetscErrorCode KalBilinearDrawBase(KalParameterization p, PetscReal factor, KalB
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode KalBilinearLayout(const KalBilinear *b, PetscInt64 numbers, size_t size, char *text)
+PetscErrorCode KalBilinearLayout(KalParameterization p, size_t size, char *text)
 {
-  PetscInt64 digest = b->seed;
-  char       part[64];
+  const KalBilinear *b      = (const KalBilinear *)p->data;
+  PetscInt64         digest = b->seed;
+  char               part[64];
 
   PetscFunctionBeginUser;
   text[0] = '\0';
@@ -141,25 +140,9 @@ PetscErrorCode KalBilinearLayout(const KalBilinear *b, PetscInt64 numbers, size_
     PetscCall(KalDigest(&layer->scale, sizeof layer->scale, digest, &digest));
     PetscCall(KalDigest(&layer->biasscale, sizeof layer->biasscale, digest, &digest));
   }
-  if (b->base) PetscCall(KalDigest(b->base, (size_t)numbers * sizeof *b->base, digest, &digest));
+  if (b->base) PetscCall(KalDigest(b->base, (size_t)p->model->size * sizeof *b->base, digest, &digest));
   PetscCall(PetscSNPrintf(part, sizeof part, ", %016llx", (unsigned long long)digest));
   PetscCall(PetscStrlcat(text, part, size));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* C (m x n) = op(A) op(B), all by columns; the shape is the layer's alone, and so are the bits. */
-static PetscErrorCode Product(const char *ta, const char *tb, PetscInt m, PetscInt n, PetscInt k, const PetscScalar *A, const PetscScalar *B, PetscScalar *C)
-{
-  const PetscScalar one = 1.0, zero = 0.0;
-  PetscBLASInt      rows, columns, inner, lda, ldb;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(m, &rows));
-  PetscCall(PetscBLASIntCast(n, &columns));
-  PetscCall(PetscBLASIntCast(k, &inner));
-  lda = *ta == 'N' ? rows : inner;
-  ldb = *tb == 'N' ? inner : columns;
-  PetscCallBLAS("BLASgemm", BLASgemm_(ta, tb, &rows, &columns, &inner, &one, A, &lda, B, &ldb, &zero, C, &rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -170,14 +153,14 @@ static PetscErrorCode Expand(const KalBilinearLayer *layer, const PetscScalar *V
 
   PetscFunctionBeginUser;
   if (!layer->L && !layer->R) PetscCall(PetscArraycpy(P, V, (size_t)in * (size_t)out));
-  else if (!layer->R) PetscCall(Product("N", "N", f, u, in, layer->L, V, P));
-  else if (!layer->L) PetscCall(Product("N", "T", f, u, out, V, layer->R, P));
+  else if (!layer->R) PetscCall(KalMultiply("NN", f, u, in, 1.0, layer->L, V, 0.0, P));
+  else if (!layer->L) PetscCall(KalMultiply("NT", f, u, out, 1.0, V, layer->R, 0.0, P));
   else if ((PetscReal)f * out * (in + u) < (PetscReal)in * u * (out + f)) {
-    PetscCall(Product("N", "N", f, out, in, layer->L, V, room));
-    PetscCall(Product("N", "T", f, u, out, room, layer->R, P));
+    PetscCall(KalMultiply("NN", f, out, in, 1.0, layer->L, V, 0.0, room));
+    PetscCall(KalMultiply("NT", f, u, out, 1.0, room, layer->R, 0.0, P));
   } else {
-    PetscCall(Product("N", "T", in, u, out, V, layer->R, room));
-    PetscCall(Product("N", "N", f, u, in, layer->L, room, P));
+    PetscCall(KalMultiply("NT", in, u, out, 1.0, V, layer->R, 0.0, room));
+    PetscCall(KalMultiply("NN", f, u, in, 1.0, layer->L, room, 0.0, P));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -189,23 +172,25 @@ static PetscErrorCode Contract(const KalBilinearLayer *layer, const PetscScalar 
 
   PetscFunctionBeginUser;
   if (!layer->L && !layer->R) PetscCall(PetscArraycpy(V, P, (size_t)in * (size_t)out));
-  else if (!layer->R) PetscCall(Product("T", "N", in, u, f, layer->L, P, V));
-  else if (!layer->L) PetscCall(Product("N", "N", f, out, u, P, layer->R, V));
+  else if (!layer->R) PetscCall(KalMultiply("TN", in, u, f, 1.0, layer->L, P, 0.0, V));
+  else if (!layer->L) PetscCall(KalMultiply("NN", f, out, u, 1.0, P, layer->R, 0.0, V));
   else if ((PetscReal)f * out * (in + u) < (PetscReal)in * u * (out + f)) {
-    PetscCall(Product("N", "N", f, out, u, P, layer->R, room));
-    PetscCall(Product("T", "N", in, out, f, layer->L, room, V));
+    PetscCall(KalMultiply("NN", f, out, u, 1.0, P, layer->R, 0.0, room));
+    PetscCall(KalMultiply("TN", in, out, f, 1.0, layer->L, room, 0.0, V));
   } else {
-    PetscCall(Product("T", "N", in, u, f, layer->L, P, room));
-    PetscCall(Product("N", "N", in, out, u, room, layer->R, V));
+    PetscCall(KalMultiply("TN", in, u, f, 1.0, layer->L, P, 0.0, room));
+    PetscCall(KalMultiply("NN", in, out, u, 1.0, room, layer->R, 0.0, V));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode KalBilinearMap(KalBilinear *b, PetscInt64 numbers, const PetscScalar *u, PetscScalar *w)
+PetscErrorCode KalBilinearMap(KalParameterization p, const PetscScalar *u, PetscScalar *w)
 {
+  const KalBilinear *b = (const KalBilinear *)p->data;
+
   PetscFunctionBeginUser;
-  if (b->base) PetscCall(PetscArraycpy(w, b->base, (size_t)numbers));
-  else PetscCall(PetscArrayzero(w, (size_t)numbers));
+  if (b->base) PetscCall(PetscArraycpy(w, b->base, p->model->size));
+  else PetscCall(PetscArrayzero(w, p->model->size));
   for (PetscInt l = 0; l < b->layers; l++) {
     const KalBilinearLayer *layer = b->layer + l;
     const PetscInt          own   = layer->features - (layer->joined ? 1 : 0);
@@ -223,9 +208,12 @@ PetscErrorCode KalBilinearMap(KalBilinear *b, PetscInt64 numbers, const PetscSca
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode KalBilinearAdjoint(KalBilinear *b, const PetscScalar *g, PetscScalar *gradient)
+PetscErrorCode KalBilinearAdjoint(KalParameterization p, const PetscScalar *u, const PetscScalar *g, PetscScalar *gradient)
 {
+  const KalBilinear *b = (const KalBilinear *)p->data;
+
   PetscFunctionBeginUser;
+  (void)u;
   for (PetscInt l = 0; l < b->layers; l++) {
     const KalBilinearLayer *layer = b->layer + l;
     const PetscInt          own   = layer->features - (layer->joined ? 1 : 0);
@@ -243,9 +231,10 @@ PetscErrorCode KalBilinearAdjoint(KalBilinear *b, const PetscScalar *g, PetscSca
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode KalBilinearMemory(const KalBilinear *b, PetscInt64 numbers, PetscReal *bytes)
+PetscErrorCode KalBilinearMemory(KalParameterization p, PetscReal *bytes)
 {
-  PetscReal sum = b->base ? (PetscReal)numbers : 0.0, most = 0.0, room = 0.0;
+  const KalBilinear *b   = (const KalBilinear *)p->data;
+  PetscReal          sum = b->base ? (PetscReal)p->model->size : 0.0, most = 0.0, room = 0.0;
 
   PetscFunctionBeginUser;
   for (PetscInt l = 0; l < b->layers; l++) {
@@ -272,8 +261,10 @@ PetscErrorCode KalBilinearView(const KalBilinear *b, PetscViewer viewer)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode KalBilinearDestroy(KalBilinear *b)
+PetscErrorCode KalBilinearDestroy(KalParameterization p)
 {
+  KalBilinear *b = (KalBilinear *)p->data;
+
   PetscFunctionBeginUser;
   for (PetscInt l = 0; b->layer && l < b->layers; l++) {
     PetscCall(PetscFree(b->layer[l].L));
@@ -283,5 +274,6 @@ PetscErrorCode KalBilinearDestroy(KalBilinear *b)
   PetscCall(PetscFree(b->rank));
   PetscCall(PetscFree(b->base));
   PetscCall(PetscFree2(b->room, b->product));
+  PetscCall(PetscFree(p->data));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -18,6 +18,7 @@ typedef struct {
   PetscReal    scale, biasscale;
 } KalBilinearLayer;
 
+/* First in what such a type keeps: p->data is one. */
 typedef struct {
   PetscInt          layers;
   KalBilinearLayer *layer;
@@ -34,12 +35,12 @@ PETSC_INTERN PetscErrorCode KalBilinearSetFromOptions(KalParameterization, KalOp
 PETSC_INTERN PetscErrorCode KalBilinearSetUp(KalParameterization, const char *ranks, PetscBool joined, PetscBool biases, KalBilinear *);
 /* A prior draw of the model as base, of the seed alone. */
 PETSC_INTERN PetscErrorCode KalBilinearDrawBase(KalParameterization, PetscReal factor, KalBilinear *);
-/* What of the seed and the model's prior T depends on. */
-PETSC_INTERN PetscErrorCode KalBilinearLayout(const KalBilinear *, PetscInt64 numbers, size_t, char *);
-PETSC_INTERN PetscErrorCode KalBilinearMap(KalBilinear *, PetscInt64 numbers, const PetscScalar *u, PetscScalar *w);
-PETSC_INTERN PetscErrorCode KalBilinearAdjoint(KalBilinear *, const PetscScalar *g, PetscScalar *gradient);
-PETSC_INTERN PetscErrorCode KalBilinearMemory(const KalBilinear *, PetscInt64 numbers, PetscReal *);
 PETSC_INTERN PetscErrorCode KalBilinearView(const KalBilinear *, PetscViewer);
-PETSC_INTERN PetscErrorCode KalBilinearDestroy(KalBilinear *);
+/* Operations of such a type. Its layout: what of the seed and the model's prior T depends on. */
+PETSC_INTERN PetscErrorCode KalBilinearLayout(KalParameterization, size_t, char *);
+PETSC_INTERN PetscErrorCode KalBilinearMap(KalParameterization, const PetscScalar *u, PetscScalar *w);
+PETSC_INTERN PetscErrorCode KalBilinearAdjoint(KalParameterization, const PetscScalar *u, const PetscScalar *g, PetscScalar *gradient);
+PETSC_INTERN PetscErrorCode KalBilinearMemory(KalParameterization, PetscReal *);
+PETSC_INTERN PetscErrorCode KalBilinearDestroy(KalParameterization);
 
 #endif

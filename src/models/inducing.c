@@ -1,6 +1,7 @@
 /* The parameterization "inducing": the weights of each layer of a network are made of few inducing weights (Ritter and others 2021). */
 #include <models/bilinear.h>
 
+#include <ensemble/multiply.h>
 #include <petscblaslapack.h>
 
 typedef struct {
@@ -29,7 +30,7 @@ static PetscErrorCode SetFromOptions(KalParameterization p, KalOptionItems Petsc
 /* X = Z' C^(-T) (rows x rank) with C C' = Z Z' + D^2 and Z (rank x rows) of variance 1/rank; and the sum of its squares. */
 static PetscErrorCode Side(const KalInducing *inducing, PetscInt layer, PetscInt side, PetscInt rows, PetscInt rank, PetscScalar **X, PetscReal *squares)
 {
-  const PetscScalar one = 1.0, zero = 0.0, factor = 1.0 / PetscSqrtReal((PetscReal)rank);
+  const PetscScalar one = 1.0, factor = 1.0 / PetscSqrtReal((PetscReal)rank);
   PetscBLASInt      m, n, info;
   PetscScalar      *C;
 
@@ -40,7 +41,7 @@ static PetscErrorCode Side(const KalInducing *inducing, PetscInt layer, PetscInt
   PetscCall(PetscMalloc1((size_t)rank * (size_t)rank, &C));
   PetscCall(KalDrawNormal((KalKey){inducing->b.seed, KAL_DRAW_SUBSPACE, layer, side}, 0, (PetscInt64)rows * rank, *X));
   for (size_t i = 0; i < (size_t)rows * (size_t)rank; i++) (*X)[i] *= factor;
-  PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &n, &n, &m, &one, *X, &m, *X, &m, &zero, C, &n));
+  PetscCall(KalMultiply("TN", rank, rank, rows, 1.0, *X, *X, 0.0, C));
   for (PetscInt i = 0; i < rank; i++) C[(size_t)i * (size_t)(rank + 1)] += inducing->diagonal * inducing->diagonal;
   PetscCallBLAS("LAPACKpotrf", LAPACKpotrf_("L", &n, C, &n, &info));
   PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_MAT_CH_ZRPVT, "Inducing weights of layer %" PetscInt_FMT ": Z Z' + D^2 is not positive definite in floating point; take a larger -inducing_diagonal than %g", layer + 1, (double)inducing->diagonal);
@@ -71,35 +72,6 @@ static PetscErrorCode SetUp(KalParameterization p)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Map(KalParameterization p, const PetscScalar *u, PetscScalar *w)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalBilinearMap(&((KalInducing *)p->data)->b, p->model->size, u, w));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Adjoint(KalParameterization p, const PetscScalar *u, const PetscScalar *g, PetscScalar *gradient)
-{
-  PetscFunctionBeginUser;
-  (void)u;
-  PetscCall(KalBilinearAdjoint(&((KalInducing *)p->data)->b, g, gradient));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Layout(KalParameterization p, size_t size, char *text)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalBilinearLayout(&((KalInducing *)p->data)->b, p->model->size, size, text));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Memory(KalParameterization p, PetscReal *bytes)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalBilinearMemory(&((KalInducing *)p->data)->b, p->model->size, bytes));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode View(KalParameterization p, PetscViewer viewer)
 {
   const KalInducing *inducing = (const KalInducing *)p->data;
@@ -107,14 +79,6 @@ static PetscErrorCode View(KalParameterization p, PetscViewer viewer)
   PetscFunctionBeginUser;
   PetscCall(KalBilinearView(&inducing->b, viewer));
   PetscCall(PetscViewerASCIIPrintf(viewer, "seed %" PetscInt_FMT ", diagonal %.4g, noise %.4g%s\n", inducing->b.seed, (double)inducing->diagonal, (double)inducing->noise, inducing->normalize ? ", weights of the prior's variance" : ""));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Destroy(KalParameterization p)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalBilinearDestroy(&((KalInducing *)p->data)->b));
-  PetscCall(PetscFree(p->data));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -152,11 +116,11 @@ PetscErrorCode KalParameterizationCreate_Inducing(KalParameterization p)
   p->data               = inducing;
   p->ops.setfromoptions = SetFromOptions;
   p->ops.setup          = SetUp;
-  p->ops.map            = Map;
-  p->ops.adjoint        = Adjoint;
-  p->ops.layout         = Layout;
-  p->ops.memory         = Memory;
+  p->ops.map            = KalBilinearMap;
+  p->ops.adjoint        = KalBilinearAdjoint;
+  p->ops.layout         = KalBilinearLayout;
+  p->ops.memory         = KalBilinearMemory;
   p->ops.view           = View;
-  p->ops.destroy        = Destroy;
+  p->ops.destroy        = KalBilinearDestroy;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

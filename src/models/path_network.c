@@ -2,7 +2,7 @@
 #include <models/mlpimpl.h>
 #include <models/path.h>
 
-#include <petscblaslapack.h>
+#include <ensemble/multiply.h>
 
 /* The states of layer l, 0 to mlp->layers: width[l] x samples numbers. */
 static size_t Layer(const KalPath *path, const KalMLP *mlp, PetscInt l)
@@ -66,16 +66,13 @@ static PetscErrorCode KalModelEquations_PathNetwork(KalModel model, const KalBat
 static PetscErrorCode Forward(const KalPath *path, const KalMLP *mlp, PetscInt l, const PetscScalar *x, PetscScalar *z)
 {
   const PetscScalar *W = x + mlp->offset[l - 1], *bias = W + (size_t)mlp->width[l - 1] * (size_t)mlp->width[l];
-  const PetscScalar  one = 1.0, none = 0.0;
-  PetscBLASInt       before, units, samples;
+  const PetscScalar  none  = 0.0;
+  const PetscInt     units = mlp->width[l];
 
   PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(mlp->width[l - 1], &before));
-  PetscCall(PetscBLASIntCast(mlp->width[l], &units));
-  PetscCall(PetscBLASIntCast(path->samples, &samples));
   for (PetscInt m = 0; m < path->samples; m++) PetscCall(PetscArraycpy(z + (size_t)m * (size_t)units, bias, units));
-  PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &units, &samples, &before, &one, W, &before, x + Layer(path, mlp, l - 1), &before, &one, z, &units));
-  if (l < mlp->layers) KalActivateDouble(&mlp->activation, 1, units * samples, &none, z, z);
+  PetscCall(KalMultiply("TN", units, path->samples, mlp->width[l - 1], 1.0, W, x + Layer(path, mlp, l - 1), 1.0, z));
+  if (l < mlp->layers) KalActivateDouble(&mlp->activation, 1, units * path->samples, &none, z, z);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -102,16 +99,12 @@ static PetscErrorCode KalModelResiduals_PathNetwork(KalModel model, const KalBat
 /* Of layer l's equations, by its weights and by the states before it; d: minus the sensitivities to W x + b. */
 static PetscErrorCode Backward(const KalPath *path, const KalMLP *mlp, PetscInt l, const PetscScalar *x, const PetscScalar *d, PetscScalar *g)
 {
-  const size_t      W = (size_t)mlp->offset[l - 1], bias = W + (size_t)mlp->width[l - 1] * (size_t)mlp->width[l], at = Layer(path, mlp, l - 1);
-  const PetscScalar one = 1.0;
-  PetscBLASInt      before, units, samples;
+  const PetscInt before = mlp->width[l - 1], units = mlp->width[l];
+  const size_t   W = (size_t)mlp->offset[l - 1], bias = W + (size_t)before * (size_t)units, at = Layer(path, mlp, l - 1);
 
   PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(mlp->width[l - 1], &before));
-  PetscCall(PetscBLASIntCast(mlp->width[l], &units));
-  PetscCall(PetscBLASIntCast(path->samples, &samples));
-  PetscCallBLAS("BLASgemm", BLASgemm_("N", "T", &before, &units, &samples, &one, x + at, &before, d, &units, &one, g + W, &before));
-  PetscCallBLAS("BLASgemm", BLASgemm_("N", "N", &before, &samples, &units, &one, x + W, &before, d, &units, &one, g + at, &before));
+  PetscCall(KalMultiply("NT", before, units, path->samples, 1.0, x + at, d, 1.0, g + W));
+  PetscCall(KalMultiply("NN", before, path->samples, units, 1.0, x + W, d, 1.0, g + at));
   for (PetscInt m = 0; m < path->samples; m++) {
     for (PetscInt u = 0; u < units; u++) g[bias + (size_t)u] += d[(size_t)m * (size_t)units + (size_t)u];
   }

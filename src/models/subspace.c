@@ -71,35 +71,6 @@ static PetscErrorCode Initial(KalParameterization p, KalKey key, PetscScalar *u)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Map(KalParameterization p, const PetscScalar *u, PetscScalar *w)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalBilinearMap(&((KalSubspace *)p->data)->b, p->model->size, u, w));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Adjoint(KalParameterization p, const PetscScalar *u, const PetscScalar *g, PetscScalar *gradient)
-{
-  PetscFunctionBeginUser;
-  (void)u;
-  PetscCall(KalBilinearAdjoint(&((KalSubspace *)p->data)->b, g, gradient));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Layout(KalParameterization p, size_t size, char *text)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalBilinearLayout(&((KalSubspace *)p->data)->b, p->model->size, size, text));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Memory(KalParameterization p, PetscReal *bytes)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalBilinearMemory(&((KalSubspace *)p->data)->b, p->model->size, bytes));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode View(KalParameterization p, PetscViewer viewer)
 {
   const KalSubspace *subspace = (const KalSubspace *)p->data;
@@ -107,14 +78,6 @@ static PetscErrorCode View(KalParameterization p, PetscViewer viewer)
   PetscFunctionBeginUser;
   PetscCall(KalBilinearView(&subspace->b, viewer));
   PetscCall(PetscViewerASCIIPrintf(viewer, "about the network of seed %" PetscInt_FMT ", by %.4g of the prior's sd\n", subspace->b.seed, (double)subspace->scale));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode Destroy(KalParameterization p)
-{
-  PetscFunctionBeginUser;
-  PetscCall(KalBilinearDestroy(&((KalSubspace *)p->data)->b));
-  PetscCall(PetscFree(p->data));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -149,11 +112,11 @@ PetscErrorCode KalParameterizationCreate_Subspace(KalParameterization p)
   p->ops.setfromoptions = SetFromOptions;
   p->ops.setup          = SetUp;
   p->ops.initial        = Initial;
-  p->ops.map            = Map;
-  p->ops.adjoint        = Adjoint;
-  p->ops.layout         = Layout;
-  p->ops.memory         = Memory;
+  p->ops.map            = KalBilinearMap;
+  p->ops.adjoint        = KalBilinearAdjoint;
+  p->ops.layout         = KalBilinearLayout;
+  p->ops.memory         = KalBilinearMemory;
   p->ops.view           = View;
-  p->ops.destroy        = Destroy;
+  p->ops.destroy        = KalBilinearDestroy;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -229,6 +229,7 @@ PETSC_INTERN PetscErrorCode KalRunSetAside(KalRun);
 PETSC_INTERN PetscErrorCode KalRunReadOptions(KalRun);
 PETSC_INTERN PetscErrorCode KalRunRead(KalRun);
 PETSC_INTERN PetscErrorCode KalRunCheckBeginning(KalRun);
+PETSC_INTERN PetscErrorCode KalRunCheckRestart(KalRun);
 PETSC_INTERN PetscErrorCode KalRunReadEnsemble(KalRun, KalSnapshot);
 PETSC_INTERN PetscErrorCode KalRunReadNormalization(KalRun, KalSnapshot);
 PETSC_INTERN PetscErrorCode KalRunMustAgree(KalRun, KalSnapshot, const char *name, const char *mine, const char *option);

@@ -1,5 +1,7 @@
 /* Products of small matrices that a rank holds whole. Rows of an ensemble are multiplied by KalTransformRows() and KalGramAdd(). */
-#include "analysisimpl.h"
+#include <ensemble/multiply.h>
+
+#include <petscblaslapack.h>
 
 /*
   KalMultiply - C = factor A B + beta C, C m x n, the sum over k; `transposed` has a letter for each of A and B, N or T
