@@ -35,6 +35,9 @@ kal_prepare() {
   mkdir -p "$TMPDIR" || exit 1
   # What srun itself fails with, so that it can be told from kalmia's 1; steps do not inherit --cpus-per-task.
   export SLURM_EXIT_ERROR=76 SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
+  # Slurm's tree of fences, its default for barriers, lets ranks out of MPI_Init while others have only begun it; a message then comes to one
+  # that has no handler for it yet, and Open MPI calls address 0 (Slurm 22.05, Open MPI 4.1). The ring waits for all.
+  export SLURM_PMIX_FENCE=${SLURM_PMIX_FENCE:-ring}
   if [ -n "${KALMIA_LAUNCH:-}" ]; then
     read -ra kal_launch <<<"$KALMIA_LAUNCH"
   elif [ -z "${SLURM_JOB_ID:-}" ]; then
