@@ -9,6 +9,65 @@ const char *const KalCorrects[] = {"none", "sec", "sec-fisher", "nice", "dropout
 
 #define KAL_NICE_SUMS (2 * KAL_NICE_POWERS + 1)
 
+void KalCorrectionDefaults(KalCorrection *c)
+{
+  *c = (KalCorrection){.exponent = 1.0, .tolerance = 1.0, .probability = 0.9};
+}
+
+/* Adds -<prefix>_correction and what belongs to it. */
+PetscErrorCode KalCorrectionSetFromOptions(const char *prefix, KalCorrection *c, KalOptionItems PetscOptionsObject)
+{
+  PetscEnum type = (PetscEnum)c->type;
+  char      option[64];
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscSNPrintf(option, sizeof option, "-%s_correction", prefix));
+  PetscCall(PetscOptionsEnum(option, "Correction of sampling errors in the correlations", NULL, KalCorrects, type, &type, NULL));
+  PetscCall(PetscSNPrintf(option, sizeof option, "-%s_correction_exponent", prefix));
+  PetscCall(PetscOptionsReal(option, "Of sec: r becomes r |r|^exponent", NULL, c->exponent, &c->exponent, NULL));
+  PetscCall(PetscSNPrintf(option, sizeof option, "-%s_correction_cutoff", prefix));
+  PetscCall(PetscOptionsReal(option, "Of sec: smaller correlations become 0", NULL, c->cutoff, &c->cutoff, NULL));
+  PetscCall(PetscSNPrintf(option, sizeof option, "-%s_correction_tolerance", prefix));
+  PetscCall(PetscOptionsReal(option, "Of nice: change of all correlations, in their standard errors", NULL, c->tolerance, &c->tolerance, NULL));
+  PetscCall(PetscSNPrintf(option, sizeof option, "-%s_correction_probability", prefix));
+  PetscCall(PetscOptionsReal(option, "Of dropout: probability that an entry of the covariance is kept", NULL, c->probability, &c->probability, NULL));
+  c->type = (KalCorrect)type;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Refuses values that mean nothing; a correction makes its method one in observation space. */
+PetscErrorCode KalCorrectionSetUp(KalAnalysis analysis, const char *prefix, const KalCorrection *c)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(c->exponent >= 0.0 && c->exponent <= 100.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_exponent %g: must be from 0 to 100", prefix, (double)c->exponent);
+  PetscCheck(c->cutoff >= 0.0 && c->cutoff < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_cutoff %g: must be at least 0 and less than 1", prefix, (double)c->cutoff);
+  PetscCheck(c->tolerance >= 0.0 && !PetscIsInfOrNanReal(c->tolerance), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_tolerance %g: must not be negative", prefix, (double)c->tolerance);
+  PetscCheck(c->probability > 0.0 && c->probability <= 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_probability %g: must be above 0 and at most 1", prefix, (double)c->probability);
+  if (c->type == KAL_CORRECT_NONE) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(analysis->space == KAL_SPACE_AUTO || analysis->space == KAL_SPACE_OBSERVATION, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_correction %s forms the covariances with the observations, and solves in their space; leave -analysis_space out", prefix, KalCorrects[c->type]);
+  analysis->takes |= KAL_TAKES_SOLVER;
+  analysis->space          = KAL_SPACE_OBSERVATION;
+  analysis->needs.gathered = 4;
+  analysis->needs.least    = c->type == KAL_CORRECT_DROPOUT ? 2 : 4;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Memory, and ranks that would not agree, once the observations are known. */
+PetscErrorCode KalCorrectionCheck(KalAnalysis analysis, const char *prefix, const KalCorrection *c, KalObservations observations)
+{
+  PetscInt  samples, outputs;
+  PetscReal p;
+
+  PetscFunctionBeginUser;
+  if (c->type == KAL_CORRECT_NONE) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(analysis->uniform, analysis->comm, PETSC_ERR_SUP, "-%s_correction %s needs the same BLAS kernels on every rank; these ranks run different ones: set OPENBLAS_CORETYPE, or leave it out", prefix, KalCorrects[c->type]);
+  PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
+  PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
+  p                    = (PetscReal)samples * PetscMax(1, outputs);
+  analysis->needs.work = 8.0 * (3.0 * p * p + 3.0 * p * analysis->N);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscReal Sec(const KalCorrection *c, PetscReal r)
 {
   return PetscAbsReal(r) < c->cutoff ? 0.0 : r * PetscPowReal(PetscAbsReal(r), c->exponent);
@@ -156,6 +215,17 @@ static PetscErrorCode Positive(KalAnalysis analysis, PetscInt p, PetscReal *G)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Takes out of the sides b = R + Xi what the perturbations Xi are on average over the members. */
+static void Center(const KalInnovation *in, PetscReal *b)
+{
+  for (PetscInt i = 0; i < in->p; i++) {
+    PetscReal mean = 0.0;
+
+    for (PetscInt j = 0; j < in->N; j++) mean += (b[i + (size_t)j * in->p] - in->R[i + (size_t)j * in->p]) / in->active; /* zero where a member failed */
+    for (PetscInt j = 0; j < in->N; j++) b[i + (size_t)j * in->p] -= in->status[j] == KAL_MEMBER_OK ? mean : 0.0;
+  }
+}
+
 /*
   KalCorrectionPrepare - Makes what the rows need: M = (C_gg + shift I)^{-1} (R + perturbed Xi), with the corrected C_gg, whitened
 
@@ -182,6 +252,7 @@ PetscErrorCode KalCorrectionPrepare(KalAnalysis analysis, const KalTold *told, c
   PetscCall(Predictions(analysis, c, G));
   if (c->type != KAL_CORRECT_DROPOUT) PetscCall(Positive(analysis, in->p, G)); /* whole, it is */
   PetscCall(KalInnovationSides(analysis, told, in, in->N, perturbed, b));
+  if (c->centered) Center(in, b);
   PetscCall(KalSolve(analysis, KAL_SPACE_OBSERVATION, in->p, G, shift, NULL, in->N, b, c->M));
   PetscCall(PetscFree2(G, b));
   if (c->type != KAL_CORRECT_NICE) PetscFunctionReturn(PETSC_SUCCESS);

@@ -1,4 +1,4 @@
-/* Correction of sampling errors, entry by entry, in the covariances that an inversion is made of. */
+/* Correction of sampling errors, entry by entry, in the covariances that an update is made of. */
 #ifndef KALMIA_CORRECTION_H
 #define KALMIA_CORRECTION_H
 
@@ -25,6 +25,7 @@ typedef struct {
   KalCorrect type;
   PetscReal  exponent, cutoff, tolerance; /* of sec; of nice */
   PetscReal  probability;                 /* of dropout: that an entry is kept */
+  PetscBool  centered;                    /* the mean over the members of perturbed observations' perturbations is taken out */
   /* of the cycle in hand */
   PetscInt         N, p, active;
   PetscReal        scale;
@@ -37,6 +38,10 @@ typedef struct {
   KalKey           key;    /* of what is dropped */
 } KalCorrection;
 
+PETSC_INTERN void           KalCorrectionDefaults(KalCorrection *);
+PETSC_INTERN PetscErrorCode KalCorrectionSetFromOptions(const char *prefix, KalCorrection *, KalOptionItems);
+PETSC_INTERN PetscErrorCode KalCorrectionSetUp(KalAnalysis, const char *prefix, const KalCorrection *);
+PETSC_INTERN PetscErrorCode KalCorrectionCheck(KalAnalysis, const char *prefix, const KalCorrection *, KalObservations);
 PETSC_INTERN PetscErrorCode KalCorrectionPrepare(KalAnalysis, const KalTold *, const KalInnovation *, const KalStatus *, PetscReal shift, PetscReal perturbed, KalCorrection *);
 PETSC_INTERN PetscErrorCode KalCorrectionRows(KalAnalysis, KalCorrection *, const KalRows *);
 PETSC_INTERN PetscErrorCode KalCorrectionDestroy(KalCorrection *);

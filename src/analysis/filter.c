@@ -178,14 +178,18 @@ static PetscErrorCode Transform(KalAnalysis analysis, const KalTold *told, KalIn
 
   PetscFunctionBeginUser;
   PetscCall(KalInflationAdapt(inf, &(KalConsistency){.p = in->taken, .rr = in->rr, .trace = in->trace}));
-  PetscCall(KalInflationFactors(inf, &prior, &posterior));
+  PetscCall(KalInflationFactors(inf, &filter->prior, &filter->posterior));
+  prior     = filter->prior;
+  posterior = filter->posterior;
   PetscCall(KalInnovationScale(prior, in));
   filter->further = 1.0;
   filter->dfs     = 0.0;
   if (filter->decompose) PetscCall(filter->decompose(analysis, in, &filter->spectrum));
-  PetscCall(filter->weights(analysis, told, in, filter->w, filter->T));
+  if (filter->prepare) PetscCall(filter->prepare(analysis, told, in));
+  else PetscCall(filter->weights(analysis, told, in, filter->w, filter->T));
   for (i = 0; filter->decompose && i < filter->spectrum.q; i++) filter->dfs += filter->spectrum.value[i] / (1.0 + filter->spectrum.value[i]);
   PetscCall(Report(analysis, told, filter, in, prior));
+  if (filter->prepare) PetscFunctionReturn(PETSC_SUCCESS);
   for (i = 0; i < N; i++) filter->w[i] *= prior;
   Mix(N, prior * posterior * (1.0 - inf->rtpp), prior * posterior * inf->rtpp, filter->T);
   if (filter->rotate) PetscCall(Rotate(analysis, filter));
@@ -217,21 +221,58 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* a y + b y0 about the mean of x: what the anomalies of a block's rows become, with y0 the departures of `old` from its mean; failed members are left. */
+static void Combine(const KalFilter *filter, const KalRows *rows, PetscReal a, PetscReal b, const PetscScalar *old)
+{
+  const size_t ld = (size_t)rows->ld[0];
+
+  for (PetscInt i = 0; i < rows->count; i++) {
+    PetscReal mean = 0.0, before = 0.0;
+
+    for (PetscInt j = 0; j < rows->members[0]; j++) {
+      if (filter->status[j] != KAL_MEMBER_OK) continue;
+      mean += rows->x[0][i + (size_t)j * ld] / filter->active;
+      before += old[i + (size_t)j * (size_t)rows->count] / filter->active;
+    }
+    for (PetscInt j = 0; j < rows->members[0]; j++) {
+      PetscScalar *x = &rows->x[0][i + (size_t)j * ld];
+
+      if (filter->status[j] == KAL_MEMBER_OK) *x = mean + a * (*x - mean) + b * (old[i + (size_t)j * (size_t)rows->count] - before);
+    }
+  }
+}
+
+/* Inflation, the method's own update, relaxation and inflation again, as Transform() has them; members that failed come from the others then. */
+static PetscErrorCode Update(KalAnalysis analysis, const KalRows *rows)
+{
+  const KalFilter *filter = (const KalFilter *)analysis->data;
+  const PetscReal  rtpp   = filter->inflation.rtpp;
+
+  PetscFunctionBeginUser;
+  if (filter->prior != 1.0) Combine(filter, rows, filter->prior, 0.0, filter->work);
+  PetscCall(filter->update(analysis, rows));
+  if (filter->posterior != 1.0 || rtpp != 0.0) Combine(filter, rows, filter->posterior * (1.0 - rtpp), filter->prior * filter->posterior * rtpp, filter->work);
+  PetscCall(KalTransformRecoverRows(analysis, filter->cycle, analysis->N, filter->status, filter->active, rows->count, rows->x[0], rows->ld[0]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Rows(KalAnalysis analysis, const KalRows *rows)
 {
-  KalFilter *filter = (KalFilter *)analysis->data;
-  PetscInt   most, j;
+  KalFilter      *filter = (KalFilter *)analysis->data;
+  const PetscBool other = (PetscBool)(filter->observed && filter->update), keep = (PetscBool)(filter->inflation.rtps != 0.0 || filter->update);
+  PetscInt        most, j;
 
   PetscFunctionBeginUser;
   if (!filter->observed && filter->active == analysis->N) PetscFunctionReturn(PETSC_SUCCESS);
   if (!filter->moments) {
     PetscCall(KalEnsembleGetBlocks(analysis->ensemble, &most, NULL));
-    PetscCall(PetscMalloc2((filter->inflation.rtps != 0.0 ? (size_t)most * analysis->N : 1), &filter->work, 4 * (size_t)most, &filter->moments));
+    PetscCall(PetscMalloc2((keep ? (size_t)most * analysis->N : 1), &filter->work, 4 * (size_t)most, &filter->moments));
   }
-  for (j = 0; filter->inflation.rtps != 0.0 && j < analysis->N; j++) { /* the forecast, whose spread is looked back at */
+  for (j = 0; keep && j < analysis->N; j++) { /* the forecast, whose spread is looked back at */
     if (filter->status[j] == KAL_MEMBER_OK) PetscCall(PetscArraycpy(filter->work + (size_t)j * rows->count, rows->x[0] + (size_t)j * rows->ld[0], rows->count));
   }
-  PetscCall(KalTransformRows(analysis, rows->count, filter->status, rows->x[0], rows->ld[0], rows->x[0], rows->ld[0]));
+  if (other) PetscCall(Update(analysis, rows));
+  else PetscCall(KalTransformRows(analysis, rows->count, filter->status, rows->x[0], rows->ld[0], rows->x[0], rows->ld[0]));
   if (!filter->observed) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KalInflationSpread(&filter->inflation, rows->count, analysis->N, filter->status, filter->active, filter->work, rows->count, rows->x[0], rows->ld[0], filter->moments));
   PetscCall(KalInflationAdd(analysis, &filter->inflation, filter->cycle, rows, filter->moments));

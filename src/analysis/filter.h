@@ -88,6 +88,8 @@ struct KalFilter {
   PetscReal   *Q, *packed; /* N x N each, where there is a rotation */
   KalSpectrum  spectrum;   /* of S, after prior inflation where `weights` sees it */
   PetscReal    dfs;        /* degrees of freedom for signal; set by `weights` where there is no spectrum */
+  PetscReal    prior;      /* factor on the prior anomalies, */
+  PetscReal    posterior;  /* and on those after the analysis */
   PetscReal    further;    /* factor on the prior anomalies that `weights` itself found, in T and w already */
   PetscScalar *work;       /* a block of rows, */
   PetscReal   *moments;    /* and 4 numbers a row of it */
@@ -103,6 +105,12 @@ struct KalFilter {
     spectrum, are those after prior inflation. Rows and columns of failed members do not matter.
   */
   PetscErrorCode (*weights)(KalAnalysis, const KalTold *, const KalInnovation *, PetscReal *w, PetscReal *T);
+  /*
+    In the place of such a transform, for an update that is none: takes what it needs from the innovation after prior inflation, and moves a block
+    of rows, inflated too. `weights` is not called then.
+  */
+  PetscErrorCode (*prepare)(KalAnalysis, const KalTold *, const KalInnovation *);
+  PetscErrorCode (*update)(KalAnalysis, const KalRows *);
   PetscInt most;   /* numbers of the predictions, p x N, that it can work with; 0: any */
   void    *method; /* the method's own data: one PetscNew() */
 };

@@ -354,9 +354,9 @@ PetscErrorCode KalInnovationDestroy(KalInnovation *in)
 }
 
 /*
-  KalInnovationScale - Makes the products what they are for anomalies that are multiplied by a factor, the residual staying as it is
+  KalInnovationScale - Makes the products what they are for anomalies that are multiplied by a factor, the residual at the mean staying as it is
 
-  Not for a method that asks for each member's residuals.
+  Not for a method that takes D.
 */
 PetscErrorCode KalInnovationScale(PetscReal factor, KalInnovation *in)
 {
@@ -373,6 +373,7 @@ PetscErrorCode KalInnovationScale(PetscReal factor, KalInnovation *in)
   for (i = 0; in->S && i < NN; i++) in->S[i] *= factor * factor;
   for (i = 0; in->P && i < NN; i++) in->P[i] *= factor;
   for (i = 0; in->A && i < pN; i++) in->A[i] *= factor;
+  for (i = 0; in->R && in->affine && i < pN; i++) in->R[i] = in->status[i / (size_t)in->p] == KAL_MEMBER_OK ? in->r[i % (size_t)in->p] - in->A[i] / in->scale : 0.0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

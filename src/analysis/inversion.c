@@ -38,19 +38,13 @@ static PetscErrorCode SetMomentumAndRedraw(KalInversion *inv, KalOptionItems Pet
 
 static PetscErrorCode SetCorrection(KalInversion *inv, KalOptionItems PetscOptionsObject)
 {
-  KalCorrection *c    = &inv->correction;
-  PetscEnum      type = (PetscEnum)c->type, blocks = (PetscEnum)inv->blockwise;
+  PetscEnum blocks = (PetscEnum)inv->blockwise;
 
   PetscFunctionBeginUser;
   if (!inv->correctable) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscOptionsEnum(KalInversionOption(inv, "correction"), "Correction of sampling errors in the correlations", NULL, KalCorrects, type, &type, NULL));
-  PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_exponent"), "Of sec: r becomes r |r|^exponent", NULL, c->exponent, &c->exponent, NULL));
-  PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_cutoff"), "Of sec: smaller correlations become 0", NULL, c->cutoff, &c->cutoff, NULL));
-  PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_tolerance"), "Of nice: change of all correlations, in their standard errors", NULL, c->tolerance, &c->tolerance, NULL));
-  PetscCall(PetscOptionsReal(KalInversionOption(inv, "correction_probability"), "Of dropout: probability that an entry of the covariance is kept", NULL, c->probability, &c->probability, NULL));
+  PetscCall(KalCorrectionSetFromOptions(inv->prefix, &inv->correction, PetscOptionsObject));
   PetscCall(PetscOptionsEnum(KalInversionOption(inv, "blocks"), "Block localization: layers are perturbed one at a time, and their covariances with each other are zero", NULL, Blocks, blocks, &blocks, NULL));
   inv->blockwise = (PetscBool)blocks;
-  c->type        = (KalCorrect)type;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -107,16 +101,8 @@ static PetscErrorCode CheckCorrection(KalAnalysis analysis, KalInversion *inv)
   const KalCorrection *c = &inv->correction;
 
   PetscFunctionBeginUser;
-  PetscCheck(c->exponent >= 0.0 && c->exponent <= 100.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_exponent %g: must be from 0 to 100", inv->prefix, (double)c->exponent);
-  PetscCheck(c->cutoff >= 0.0 && c->cutoff < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_cutoff %g: must be at least 0 and less than 1", inv->prefix, (double)c->cutoff);
-  PetscCheck(c->tolerance >= 0.0 && !PetscIsInfOrNanReal(c->tolerance), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_tolerance %g: must not be negative", inv->prefix, (double)c->tolerance);
-  PetscCheck(c->probability > 0.0 && c->probability <= 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_probability %g: must be above 0 and at most 1", inv->prefix, (double)c->probability);
-  if (c->type == KAL_CORRECT_NONE) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCheck(!inv->tikhonov && inv->momentum == KAL_MOMENTUM_NONE && inv->inflation == 1.0, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_correction %s: the update is no transform of the members any more, so that -%s_prior, -%s_momentum and -%s_inflation do not go with it; leave them out", inv->prefix, KalCorrects[c->type], inv->prefix, inv->prefix, inv->prefix);
-  PetscCheck(analysis->space == KAL_SPACE_AUTO || analysis->space == KAL_SPACE_OBSERVATION, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_correction %s forms the covariances with the observations, and solves in their space; leave -analysis_space out", inv->prefix, KalCorrects[c->type]);
-  analysis->space          = KAL_SPACE_OBSERVATION;
-  analysis->needs.gathered = 4;
-  analysis->needs.least    = c->type == KAL_CORRECT_DROPOUT ? 2 : 4;
+  PetscCheck(c->type == KAL_CORRECT_NONE || (!inv->tikhonov && inv->momentum == KAL_MOMENTUM_NONE && inv->inflation == 1.0), analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_correction %s: the update is no transform of the members any more, so that -%s_prior, -%s_momentum and -%s_inflation do not go with it; leave them out", inv->prefix, KalCorrects[c->type], inv->prefix, inv->prefix, inv->prefix);
+  PetscCall(KalCorrectionSetUp(analysis, inv->prefix, c));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -242,12 +228,7 @@ static PetscErrorCode CheckLoss(KalAnalysis analysis, KalObservations observatio
   PetscFunctionBeginUser;
   PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
   PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
-  if (inv->correction.type != KAL_CORRECT_NONE) {
-    const PetscReal p = (PetscReal)samples * outputs;
-
-    PetscCheck(analysis->uniform, analysis->comm, PETSC_ERR_SUP, "-%s_correction %s needs the same BLAS kernels on every rank; these ranks run different ones: set OPENBLAS_CORETYPE, or leave it out", inv->prefix, KalCorrects[inv->correction.type]);
-    analysis->needs.work = 8.0 * (3.0 * p * p + 3.0 * p * analysis->N);
-  }
+  PetscCall(KalCorrectionCheck(analysis, inv->prefix, &inv->correction, observations));
   if (inv->blockwise) {
     const PetscReal p = (PetscReal)samples * outputs, q = (PetscReal)inv->blocks.count * analysis->N, members = (analysis->N + analysis->size - 1) / analysis->size;
 
@@ -498,7 +479,7 @@ PetscErrorCode KalInversionCreate(KalAnalysis analysis, const char *prefix, KalI
   inv->momentumfactor = 0.9;
   inv->redrawspread   = 0.1;
   inv->inflation      = 1.0;
-  inv->correction     = (KalCorrection){.exponent = 1.0, .tolerance = 1.0, .probability = 0.9};
+  KalCorrectionDefaults(&inv->correction);
 
   analysis->data               = inv;
   analysis->takes              = KAL_TAKES_SPACE | KAL_TAKES_SOLVER;

@@ -103,7 +103,7 @@ static inline PetscErrorCode FilterCreate(MPI_Comm comm, const Setting *set, con
   FilterModel(f);
   PetscCall(FilterAnalysis(comm, set, &f->analysis));
   PetscCall(KalAnalysisGetNeeds(f->analysis, &needs));
-  KalHolds(needs.least == 2 && needs.points == set->N && !needs.copies);
+  KalHolds((needs.least == 2 || (needs.least == 4 && strstr(set->options, "_correction "))) && needs.points == set->N && !needs.copies);
   PetscCall(KalObservationsCreate(comm, &f->obs));
   PetscCall(KalObservationsSetArrays(f->obs, KAL_SET_TRAIN, 2, 1, nothing, 1, nothing));
   PetscCall(KalObservationsSetLoss(f->obs, KAL_LOSS_SQUARED, 1.0));
