@@ -52,19 +52,13 @@ PetscErrorCode KalCorrectionSetUp(KalAnalysis analysis, const char *prefix, cons
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Memory, and ranks that would not agree, once the observations are known. */
-PetscErrorCode KalCorrectionCheck(KalAnalysis analysis, const char *prefix, const KalCorrection *c, KalObservations observations)
+/* Memory, and ranks that would not agree, where p observations are taken at a time. */
+PetscErrorCode KalCorrectionCheck(KalAnalysis analysis, const char *prefix, const KalCorrection *c, PetscInt p)
 {
-  PetscInt  samples, outputs;
-  PetscReal p;
-
   PetscFunctionBeginUser;
   if (c->type == KAL_CORRECT_NONE) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(analysis->uniform, analysis->comm, PETSC_ERR_SUP, "-%s_correction %s needs the same BLAS kernels on every rank; these ranks run different ones: set OPENBLAS_CORETYPE, or leave it out", prefix, KalCorrects[c->type]);
-  PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
-  PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
-  p                    = (PetscReal)samples * PetscMax(1, outputs);
-  analysis->needs.work = 8.0 * (3.0 * p * p + 3.0 * p * analysis->N);
+  analysis->needs.work = 24.0 * p * ((PetscReal)p + analysis->N);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -268,7 +262,7 @@ static PetscErrorCode Drop(KalCorrection *c, const KalRows *rows)
 
   PetscFunctionBeginUser;
   for (PetscInt k = 0; k < c->p; k++) {
-    key.member = k;
+    key.member = c->first + k;
     PetscCall(KalDrawUniform(key, rows->first, rows->count, c->X)); /* which the correlations are made of already */
     for (PetscInt i = 0; i < rows->count; i++) {
       if (c->X[i] >= c->probability) c->C[i + (size_t)k * rows->count] = 0.0;

@@ -28,6 +28,7 @@ typedef struct {
   PetscBool  centered;                    /* the mean over the members of perturbed observations' perturbations is taken out */
   /* of the cycle in hand */
   PetscInt         N, p, active;
+  PetscInt         first; /* of the observations, in the batch */
   PetscReal        scale;
   const KalStatus *status; /* N; borrowed */
   PetscReal       *A, *sd; /* p x N whitened anomalies of the predictions; p */
@@ -41,7 +42,7 @@ typedef struct {
 PETSC_INTERN void           KalCorrectionDefaults(KalCorrection *);
 PETSC_INTERN PetscErrorCode KalCorrectionSetFromOptions(const char *prefix, KalCorrection *, KalOptionItems);
 PETSC_INTERN PetscErrorCode KalCorrectionSetUp(KalAnalysis, const char *prefix, const KalCorrection *);
-PETSC_INTERN PetscErrorCode KalCorrectionCheck(KalAnalysis, const char *prefix, const KalCorrection *, KalObservations);
+PETSC_INTERN PetscErrorCode KalCorrectionCheck(KalAnalysis, const char *prefix, const KalCorrection *, PetscInt p);
 PETSC_INTERN PetscErrorCode KalCorrectionPrepare(KalAnalysis, const KalTold *, const KalInnovation *, const KalStatus *, PetscReal shift, PetscReal perturbed, KalCorrection *);
 PETSC_INTERN PetscErrorCode KalCorrectionRows(KalAnalysis, KalCorrection *, const KalRows *);
 PETSC_INTERN PetscErrorCode KalCorrectionDestroy(KalCorrection *);

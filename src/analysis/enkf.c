@@ -61,9 +61,13 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
 
 static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 {
+  PetscInt p, outputs;
+
   PetscFunctionBeginUser;
   PetscCall(Method(analysis)->base.check(analysis, observations));
-  PetscCall(KalCorrectionCheck(analysis, "enkf", Correction(analysis), observations));
+  PetscCall(KalObservationsGetCycle(observations, &p, NULL));
+  PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
+  PetscCall(KalCorrectionCheck(analysis, "enkf", Correction(analysis), p * PetscMax(1, outputs))); /* in time, an observation is one number */
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -228,7 +228,7 @@ static PetscErrorCode CheckLoss(KalAnalysis analysis, KalObservations observatio
   PetscFunctionBeginUser;
   PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
   PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
-  PetscCall(KalCorrectionCheck(analysis, inv->prefix, &inv->correction, observations));
+  PetscCall(KalCorrectionCheck(analysis, inv->prefix, &inv->correction, samples * PetscMax(1, outputs)));
   if (inv->blockwise) {
     const PetscReal p = (PetscReal)samples * outputs, q = (PetscReal)inv->blocks.count * analysis->N, members = (analysis->N + analysis->size - 1) / analysis->size;
 

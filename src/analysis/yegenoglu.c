@@ -1,21 +1,24 @@
 /* The sequential ensemble Kalman filter for networks: the samples of a mini-batch one after the other, the batch several times. */
-#include "analysisimpl.h"
+#include "correction.h"
 
 #define KAL_SEQUENTIAL_MOST (1 << 27) /* numbers of the predictions, which every rank holds */
 
 typedef struct {
-  PetscInt  repetitions;
-  PetscBool refresh;
-  PetscInt  step, least, first; /* of the ensemble's size; step 0: it is fixed */
-  PetscReal above;              /* accuracy from which on the size follows it */
+  PetscInt      repetitions;
+  PetscBool     refresh;
+  PetscInt      step, least, first; /* of the ensemble's size; step 0: it is fixed */
+  PetscReal     above;              /* accuracy from which on the size follows it */
+  KalCorrection correction;         /* of sampling errors: its options */
   /* state: survives a restart */
   PetscReal time;
   PetscReal state[2]; /* members that take part, the first ones; accuracy of the last score, -1: none */
   /* of the cycle in hand */
-  PetscInt   cycle, repetition, presented, active; /* presented: number of the presentation, over all cycles */
-  KalStatus *status;
-  PetscReal *T;
-  PetscInt   before; /* members that took part before a change */
+  PetscInt       cycle, repetition, presented, active; /* presented: number of the presentation, over all cycles */
+  KalStatus     *status;
+  PetscReal     *T;
+  PetscInt       before;  /* members that took part before a change */
+  KalCorrection *samples; /* count: of each sample, where correlations are corrected */
+  PetscInt       count;
 } KalSequential;
 
 enum {
@@ -39,6 +42,7 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
   PetscCall(PetscOptionsInt("-yegenoglu_size_least", "Members that it keeps at least", NULL, seq->least, &seq->least, NULL));
   PetscCall(PetscOptionsInt("-yegenoglu_size_first", "Members that it begins with (0: all)", NULL, seq->first, &seq->first, NULL));
   PetscCall(PetscOptionsReal("-yegenoglu_size_accuracy", "Accuracy above which the size follows it", NULL, seq->above, &seq->above, NULL));
+  PetscCall(KalCorrectionSetFromOptions("yegenoglu", &seq->correction, PetscOptionsObject));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -58,6 +62,18 @@ static PetscErrorCode CheckSizes(KalAnalysis analysis, KalSequential *seq)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Each sample's update is one of its own then, and no N x N transform holds them all. */
+static PetscErrorCode CheckCorrection(KalAnalysis analysis, const KalSequential *seq)
+{
+  const KalCorrect type = seq->correction.type;
+
+  PetscFunctionBeginUser;
+  PetscCheck(type == KAL_CORRECT_NONE || !seq->refresh, analysis->comm, PETSC_ERR_ARG_INCOMP, "-yegenoglu_refresh: predictions follow updates that are one transform of the members, and with -yegenoglu_correction %s they are none; leave one of them out", KalCorrects[type]);
+  PetscCheck(type != KAL_CORRECT_NICE, analysis->comm, PETSC_ERR_ARG_INCOMP, "-yegenoglu_correction nice chooses by all correlations with a batch at once, and yegenoglu takes its samples one after the other; take sec, sec-fisher or dropout");
+  PetscCall(KalCorrectionSetUp(analysis, "yegenoglu", &seq->correction));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode SetUp(KalAnalysis analysis)
 {
   KalSequential *seq = (KalSequential *)analysis->data;
@@ -67,19 +83,21 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCheck(seq->repetitions >= 1 && seq->repetitions <= 10000, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_repetitions %" PetscInt_FMT ": must be from 1 to 10000", seq->repetitions);
   PetscCheck(N <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-ensemble_size %" PetscInt_FMT " is too large: yegenoglu makes N x N weights, for at most %d members", N, KAL_MOST_SYSTEM);
   PetscCall(CheckSizes(analysis, seq));
-  analysis->space          = KAL_SPACE_ENSEMBLE;
-  analysis->needs.least    = 2;
+  analysis->needs.least = 2;
+  PetscCall(CheckCorrection(analysis, seq));
+  analysis->space          = KAL_SPACE_ENSEMBLE; /* the samples are taken out of what is gathered */
   analysis->needs.points   = N;
-  analysis->needs.gathered = 1;
+  analysis->needs.gathered = seq->correction.type == KAL_CORRECT_NONE ? 1 : 3;
   PetscCall(PetscMalloc2(N, &seq->status, (size_t)N * N, &seq->T));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
 {
-  KalLossType loss;
-  PetscBool   timed, labels;
-  PetscInt    samples, outputs;
+  KalSequential *seq = (KalSequential *)analysis->data;
+  KalLossType    loss;
+  PetscBool      timed, labels;
+  PetscInt       samples, outputs;
 
   PetscFunctionBeginUser;
   PetscCall(KalObservationsIsTimed(observations, &timed));
@@ -93,6 +111,7 @@ static PetscErrorCode Check(KalAnalysis analysis, KalObservations observations)
   PetscCall(KalObservationsGetCycle(observations, &samples, NULL));
   PetscCall(KalObservationsGetSizes(observations, KAL_SET_TRAIN, NULL, NULL, &outputs));
   PetscCheck((PetscReal)samples * PetscMax(1, outputs) * analysis->N <= (PetscReal)KAL_SEQUENTIAL_MOST, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "yegenoglu holds the predictions of all members on each rank, and those of %" PetscInt_FMT " members for %" PetscInt_FMT " samples are more than %d numbers; choose a smaller -observations_batch", analysis->N, samples, KAL_SEQUENTIAL_MOST);
+  PetscCall(KalCorrectionCheck(analysis, "yegenoglu", &seq->correction, outputs));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -167,9 +186,46 @@ static PetscErrorCode Transform(KalAnalysis analysis, const KalTold *told, const
   for (PetscInt q = 0; q < told->batch->samples; q++) PetscCall(Take(analysis, in, q * c, (PetscBool)(seq->refresh && q > 0), seq->T, &s));
   PetscCall(KalFromFirst(analysis, (size_t)N * N, seq->T));
   PetscCall(KalTransformSet(analysis, N, in->status, seq->T));
-  PetscCall(PetscArraycpy(seq->status, in->status, N));
-  seq->active = in->active;
   PetscCall(PetscFree7(s.a, s.r, s.M, s.B, s.x, s.V, s.moved));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode FreeSamples(KalSequential *seq)
+{
+  PetscFunctionBeginUser;
+  for (PetscInt q = 0; q < seq->count; q++) PetscCall(KalCorrectionDestroy(&seq->samples[q]));
+  PetscCall(PetscFree(seq->samples));
+  seq->count = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What the rows need of each sample: its anomalies, and what its corrected covariance with the members multiplies. */
+static PetscErrorCode Corrections(KalAnalysis analysis, const KalTold *told, const KalInnovation *in)
+{
+  KalSequential *seq = (KalSequential *)analysis->data;
+  const PetscInt N = Size(seq), c = told->batch->outputs;
+  KalInnovation  sample = {.p = c, .N = N, .active = in->active, .scale = in->scale, .status = in->status};
+
+  PetscFunctionBeginUser;
+  PetscCall(FreeSamples(seq));
+  PetscCall(PetscCalloc1(told->batch->samples, &seq->samples));
+  PetscCall(PetscMalloc2((size_t)c * N, &sample.A, (size_t)c * N, &sample.R));
+  for (seq->count = 0; seq->count < told->batch->samples; seq->count++) {
+    KalCorrection *one   = &seq->samples[seq->count];
+    const PetscInt first = seq->count * c;
+
+    for (PetscInt j = 0; j < N; j++) {
+      for (PetscInt i = 0; i < c; i++) {
+        sample.A[i + (size_t)j * c] = in->A[first + i + (size_t)j * in->p];
+        sample.R[i + (size_t)j * c] = in->status[j] == KAL_MEMBER_OK ? in->r[first + i] - sample.A[i + (size_t)j * c] / in->scale : 0.0;
+      }
+    }
+    *one       = seq->correction;
+    one->first = first;
+    PetscCall(KalCorrectionPrepare(analysis, told, &sample, seq->status, 1.0, 0.0, one));
+    one->key.cycle = seq->presented;
+  }
+  PetscCall(PetscFree2(sample.A, sample.R));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -195,7 +251,8 @@ static PetscErrorCode Rows(KalAnalysis analysis, const KalRows *rows)
   const KalSequential *seq = (const KalSequential *)analysis->data;
 
   PetscFunctionBeginUser;
-  PetscCall(KalTransformRows(analysis, rows->count, seq->status, rows->x[0], rows->ld[0], rows->x[0], rows->ld[0]));
+  for (PetscInt q = 0; q < seq->count; q++) PetscCall(KalCorrectionRows(analysis, &seq->samples[q], rows));
+  if (!seq->count) PetscCall(KalTransformRows(analysis, rows->count, seq->status, rows->x[0], rows->ld[0], rows->x[0], rows->ld[0]));
   PetscCall(KalTransformRecoverRows(analysis, seq->presented, Size(seq), seq->status, seq->active, rows->count, rows->x[0], rows->ld[0]));
   PetscCall(Rest(rows, Size(seq)));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -272,9 +329,12 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   PetscCall(KalInnovationCreate(analysis, told, -1, 0.0, KAL_WANT_ANOMALIES, &in));
   PetscCheck(in.active >= 2, analysis->comm, (PetscErrorCode)PETSC_ERR_CONV_FAILED, "Only %" PetscInt_FMT " of %" PetscInt_FMT " members survived a repetition of cycle %" PetscInt_FMT "; yegenoglu needs at least 2: take a larger -observations_noise", in.active, in.N, told->cycle + 1);
   if (!seq->repetition) analysis->report.loss = in.loss / told->batch->samples;
-  PetscCall(Transform(analysis, told, &in));
-  PetscCall(KalInnovationDestroy(&in));
+  PetscCall(PetscArraycpy(seq->status, in.status, in.N));
+  seq->active    = in.active;
   seq->presented = seq->cycle * seq->repetitions + seq->repetition++;
+  if (seq->correction.type == KAL_CORRECT_NONE) PetscCall(Transform(analysis, told, &in));
+  else PetscCall(Corrections(analysis, told, &in));
+  PetscCall(KalInnovationDestroy(&in));
   seq->time += 1.0;
   analysis->report.step = seq->repetitions;
   analysis->report.time = seq->time;
@@ -303,6 +363,7 @@ static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
   PetscFunctionBeginUser;
   PetscCall(PetscViewerASCIIPrintf(viewer, "  each batch %" PetscInt_FMT " times, predictions %s\n", seq->repetitions, seq->refresh ? "follow the updates within it" : "are those before it"));
   if (seq->step) PetscCall(PetscViewerASCIIPrintf(viewer, "  %" PetscInt_FMT " members take part; %" PetscInt_FMT " more or fewer, from %" PetscInt_FMT " on, with the accuracy where it is above %g\n", Size(seq), seq->step, seq->least, (double)seq->above));
+  if (seq->correction.type != KAL_CORRECT_NONE) PetscCall(PetscViewerASCIIPrintf(viewer, "  correlations corrected by %s\n", KalCorrects[seq->correction.type]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -311,6 +372,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
   KalSequential *seq = (KalSequential *)analysis->data;
 
   PetscFunctionBeginUser;
+  PetscCall(FreeSamples(seq));
   PetscCall(PetscFree2(seq->status, seq->T));
   PetscCall(PetscFree(analysis->data));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -331,7 +393,8 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
 .  -yegenoglu_refresh <false> - g_qj follows the updates by the samples before q, to first order, as in a serial filter
 .  -yegenoglu_size_step <0> - members that the ensemble grows by where the accuracy of the mean network rises from one score (-run_evaluate_every) to the next, and shrinks by where it falls; 0: none
 .  -yegenoglu_size_least <2>, -yegenoglu_size_first <0> - members it has at least, and begins with (0: all); -ensemble_size is the most
--  -yegenoglu_size_accuracy <0.9> - accuracy above which the size follows it
+.  -yegenoglu_size_accuracy <0.9> - accuracy above which the size follows it
+-  -yegenoglu_correction <none> - correction of sampling errors in the correlations of C_ug and C_gg of each sample: sec (-yegenoglu_correction_exponent <1>, -yegenoglu_correction_cutoff <0>), sec-fisher, or dropout (-yegenoglu_correction_probability <0.9>); not with refreshed predictions
 
    Notes:
    In the paper's form, the default, u changes from sample to sample and g does not: the same differences between members count again for each sample, as if it were the
@@ -353,9 +416,10 @@ PetscErrorCode KalAnalysisCreate_Yegenoglu(KalAnalysis analysis)
 
   PetscFunctionBeginUser;
   PetscCall(PetscNew(&seq));
-  seq->repetitions             = 8;
-  seq->least                   = 2;
-  seq->above                   = 0.9;
+  seq->repetitions = 8;
+  seq->least       = 2;
+  seq->above       = 0.9;
+  KalCorrectionDefaults(&seq->correction);
   analysis->data               = seq;
   analysis->takes              = KAL_TAKES_SOLVER;
   analysis->ops.setfromoptions = SetFromOptions;

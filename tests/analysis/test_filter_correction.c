@@ -1,5 +1,5 @@
 /* ranks: 5 */
-/* enkf with corrected covariances: where nothing is corrected it is enkf, with every inflation and members that fail; and what it refuses. */
+/* enkf with corrected covariances: where nothing is corrected it is enkf, with every inflation and members that fail; and what it and yegenoglu refuse. */
 #include "filters.h"
 #include "refusals.h"
 
@@ -83,10 +83,12 @@ static void CorrectionsChangeTheMean(void **state)
 static void Refusals(void **state)
 {
   static const Refusal refused[] = {
-      {"enkf", "-enkf_correction sec -enkf_correction_cutoff 1",            "-enkf_correction_cutoff 1"           },
-      {"enkf", "-enkf_correction dropout -enkf_correction_probability 1.5", "-enkf_correction_probability 1.5"    },
-      {"enkf", "-enkf_correction nice -analysis_rotate",                    "-analysis_rotate does not go with it"},
-      {"enkf", "-enkf_correction nice -analysis_space ensemble",            "leave -analysis_space out"           },
+      {"enkf",      "-enkf_correction sec -enkf_correction_cutoff 1",            "-enkf_correction_cutoff 1"           },
+      {"enkf",      "-enkf_correction dropout -enkf_correction_probability 1.5", "-enkf_correction_probability 1.5"    },
+      {"enkf",      "-enkf_correction nice -analysis_rotate",                    "-analysis_rotate does not go with it"},
+      {"enkf",      "-enkf_correction nice -analysis_space ensemble",            "leave -analysis_space out"           },
+      {"yegenoglu", "-yegenoglu_correction nice",                                "take sec, sec-fisher or dropout"     },
+      {"yegenoglu", "-yegenoglu_correction sec -yegenoglu_refresh true",         "leave one of them out"               },
   };
 
   (void)state;

@@ -10,27 +10,37 @@ typedef struct {
   const char *options, *fail;
   PetscInt    repetitions, batch;
   PetscBool   refresh;
+  double      exponent; /* a correlation r becomes r |r|^exponent */
 } Case;
 
 static const Case cases[] = {
-    {"-yegenoglu_repetitions 1",                         NULL,  1, 0, PETSC_FALSE},
-    {"-yegenoglu_repetitions 3",                         NULL,  3, 4, PETSC_FALSE},
-    {"-yegenoglu_repetitions 2 -yegenoglu_refresh true", NULL,  2, 4, PETSC_TRUE },
-    {"-yegenoglu_repetitions 1",                         "3,7", 1, 0, PETSC_FALSE},
-    {"-yegenoglu_repetitions 1 -yegenoglu_refresh true", "0",   1, 0, PETSC_TRUE },
+    {"-yegenoglu_repetitions 1",                                                                   NULL,  1, 0, PETSC_FALSE, 0.0},
+    {"-yegenoglu_repetitions 3",                                                                   NULL,  3, 4, PETSC_FALSE, 0.0},
+    {"-yegenoglu_repetitions 2 -yegenoglu_refresh true",                                           NULL,  2, 4, PETSC_TRUE,  0.0},
+    {"-yegenoglu_repetitions 1",                                                                   "3,7", 1, 0, PETSC_FALSE, 0.0},
+    {"-yegenoglu_repetitions 1 -yegenoglu_refresh true",                                           "0",   1, 0, PETSC_TRUE,  0.0},
+    {"-yegenoglu_repetitions 2 -yegenoglu_correction sec -yegenoglu_correction_exponent 2",        NULL,  2, 4, PETSC_FALSE, 2.0},
+    {"-yegenoglu_repetitions 1 -yegenoglu_correction sec -yegenoglu_correction_exponent 2",        "6",   1, 4, PETSC_FALSE, 2.0},
+    {"-yegenoglu_repetitions 1 -yegenoglu_correction dropout -yegenoglu_correction_probability 1", "3,7", 1, 0, PETSC_FALSE, 0.0},
 };
 
+/* Covariances of two departures, whose variances are a and b, with the correlation made smaller. */
+static double Shrunk(double covariance, double a, double b, double exponent)
+{
+  return covariance * pow(fabs(covariance) / sqrt(a * b), exponent);
+}
+
 /* A presentation to the members S: outputs as they were before it, or, of a linear model, as they are, for the refreshed form. */
-static PetscErrorCode Present(const Problem *problem, const KalBatch *batch, PetscInt n, PetscInt N, PetscBool refresh, double *S)
+static PetscErrorCode Present(const Problem *problem, const KalBatch *batch, PetscInt n, PetscInt N, const Case *test, double *S)
 {
   const PetscInt c = batch->outputs, p = batch->samples * c;
-  double         G[MOST_P * MOST_J], mean[MOST_N], gmean[4], M[16], R[4 * MOST_J], C[MOST_N * 4];
+  double         G[MOST_P * MOST_J], mean[MOST_N], gmean[4], M[16], R[4 * MOST_J], C[MOST_N * 4], variance[MOST_N], square[4];
   PetscInt       i, j, k, q;
 
   PetscFunctionBeginUser;
   DensePredict((const double *)batch->input, batch->samples, batch->inputs, c, N, S, G);
   for (q = 0; q < batch->samples; q++) {
-    if (refresh) DensePredict((const double *)batch->input, batch->samples, batch->inputs, c, N, S, G);
+    if (test->refresh) DensePredict((const double *)batch->input, batch->samples, batch->inputs, c, N, S, G);
     DenseMean(n, N, S, mean);
     for (i = 0; i < c; i++) {
       for (gmean[i] = 0.0, j = 0; j < N; j++) gmean[i] += G[q * c + i + j * p] / N;
@@ -44,6 +54,14 @@ static PetscErrorCode Present(const Problem *problem, const KalBatch *batch, Pet
       for (k = 0; k < n; k++) {
         for (C[k + i * n] = 0.0, j = 0; j < N; j++) C[k + i * n] += (S[k + j * n] - mean[k]) * (G[q * c + i + j * p] - gmean[i]) / (N - 1);
       }
+    }
+    for (k = 0; k < n; k++) {
+      for (variance[k] = 0.0, j = 0; j < N; j++) variance[k] += pow(S[k + j * n] - mean[k], 2) / (N - 1);
+    }
+    for (i = 0; i < c; i++) square[i] = M[i + i * c] - problem->noise;
+    for (i = 0; i < c; i++) {
+      for (k = 0; k < n; k++) C[k + i * n] = Shrunk(C[k + i * n], variance[k], square[i], test->exponent);
+      for (k = 0; k < c; k++) M[k + i * c] = k == i ? M[k + i * c] : Shrunk(M[k + i * c], square[k], square[i], test->exponent);
     }
     PetscCall(DenseSolve(c, M, N, R));
     for (j = 0; j < N; j++) {
@@ -74,7 +92,7 @@ static PetscErrorCode RunCase(MPI_Comm comm, const Case *test)
       who[active++] = j;
     }
     PetscCall(TwinCycle(&twin));
-    for (r = 0; r < test->repetitions; r++) PetscCall(Present(&problem, &twin.batch, n, active, test->refresh, S));
+    for (r = 0; r < test->repetitions; r++) PetscCall(Present(&problem, &twin.batch, n, active, test, S));
     PetscCall(TwinState(&twin, V));
     for (j = 0; j < active; j++) far = fmax(far, DenseDistance((size_t)n, S + j * n, V + who[j] * n));
     if (!(far <= 1e-8) && kal_holds) print_error("%s, cycle %d: %g from the formula\n", test->options, (int)cycle, far);
@@ -110,7 +128,7 @@ static PetscErrorCode SizedCycle(Twin *twin, PetscInt size, double *U)
   PetscFunctionBeginUser;
   memcpy(S, U, (size_t)(n * N) * sizeof *S);
   PetscCall(TwinCycle(twin));
-  PetscCall(Present(&twin->problem, &twin->batch, n, size, PETSC_FALSE, S));
+  PetscCall(Present(&twin->problem, &twin->batch, n, size, &cases[0], S));
   PetscCall(TwinState(twin, U));
   DenseMean(n, size, S, mean);
   KalNear(DenseDistance((size_t)(n * size), S, U), 0.0, 1e-9);
