@@ -7,11 +7,12 @@ typedef struct {
   PetscInt      repetitions;
   PetscBool     refresh;
   PetscInt      step, least, first; /* of the ensemble's size; step 0: it is fixed */
+  PetscInt      fewest;             /* repetitions at least, one fewer with each change of the size; 0: they stay */
   PetscReal     above;              /* accuracy from which on the size follows it */
   KalCorrection correction;         /* of sampling errors: its options */
   /* state: survives a restart */
   PetscReal time;
-  PetscReal state[2]; /* members that take part, the first ones; accuracy of the last score, -1: none */
+  PetscReal state[3]; /* members that take part, the first ones; accuracy of the last score, -1: none; changes of the size */
   /* of the cycle in hand */
   PetscInt       cycle, repetition, presented, active; /* presented: number of the presentation, over all cycles */
   KalStatus     *status;
@@ -24,11 +25,17 @@ typedef struct {
 enum {
   KAL_STATE_SIZE     = 0,
   KAL_STATE_ACCURACY = 1,
+  KAL_STATE_CHANGES  = 2,
 };
 
 static PetscInt Size(const KalSequential *seq)
 {
   return (PetscInt)seq->state[KAL_STATE_SIZE];
+}
+
+static PetscInt Repetitions(const KalSequential *seq)
+{
+  return seq->fewest ? PetscMax(seq->fewest, seq->repetitions - (PetscInt)seq->state[KAL_STATE_CHANGES]) : seq->repetitions;
 }
 
 static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscOptionsObject)
@@ -41,6 +48,7 @@ static PetscErrorCode SetFromOptions(KalAnalysis analysis, KalOptionItems PetscO
   PetscCall(PetscOptionsInt("-yegenoglu_size_step", "Members that the ensemble grows or shrinks by where the accuracy rises or falls (0: its size is fixed)", NULL, seq->step, &seq->step, NULL));
   PetscCall(PetscOptionsInt("-yegenoglu_size_least", "Members that it keeps at least", NULL, seq->least, &seq->least, NULL));
   PetscCall(PetscOptionsInt("-yegenoglu_size_first", "Members that it begins with (0: all)", NULL, seq->first, &seq->first, NULL));
+  PetscCall(PetscOptionsInt("-yegenoglu_repetitions_least", "Repetitions that are kept at least, where one less is made with each change of the size (0: they stay)", NULL, seq->fewest, &seq->fewest, NULL));
   PetscCall(PetscOptionsReal("-yegenoglu_size_accuracy", "Accuracy above which the size follows it", NULL, seq->above, &seq->above, NULL));
   PetscCall(KalCorrectionSetFromOptions("yegenoglu", &seq->correction, PetscOptionsObject));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -55,6 +63,8 @@ static PetscErrorCode CheckSizes(KalAnalysis analysis, KalSequential *seq)
   PetscCheck(seq->step || (seq->first == 0 && seq->least == 2), analysis->comm, PETSC_ERR_ARG_INCOMP, "-yegenoglu_size_first and -yegenoglu_size_least are of an ensemble whose size changes: give -yegenoglu_size_step, or leave them out");
   PetscCheck(seq->least >= 2 && seq->least <= N, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_size_least %" PetscInt_FMT ": must be from 2 to -ensemble_size %" PetscInt_FMT ", which is the most", seq->least, N);
   PetscCheck(seq->first == 0 || (seq->first >= seq->least && seq->first <= N), analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_size_first %" PetscInt_FMT ": must be from -yegenoglu_size_least %" PetscInt_FMT " to -ensemble_size %" PetscInt_FMT, seq->first, seq->least, N);
+  PetscCheck(seq->fewest >= 0 && seq->fewest <= seq->repetitions, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_repetitions_least %" PetscInt_FMT ": must be from 0 to -yegenoglu_repetitions %" PetscInt_FMT, seq->fewest, seq->repetitions);
+  PetscCheck(seq->step || !seq->fewest, analysis->comm, PETSC_ERR_ARG_INCOMP, "-yegenoglu_repetitions_least: repetitions become fewer where the ensemble's size changes: give -yegenoglu_size_step, or leave it out");
   PetscCheck(seq->above >= 0.0 && seq->above < 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_size_accuracy %g: must be at least 0 and less than 1", (double)seq->above);
   seq->state[KAL_STATE_SIZE]     = seq->first ? seq->first : N;
   seq->state[KAL_STATE_ACCURACY] = -1.0;
@@ -308,6 +318,7 @@ static PetscErrorCode Score(KalAnalysis analysis, PetscInt cycle, const KalScore
   PetscCall(PetscInfo(NULL, "yegenoglu: %" PetscInt_FMT " members take part after cycle %" PetscInt_FMT ", where the accuracy is %g\n", to, cycle, (double)score->accuracy));
   seq->cycle                 = cycle;
   seq->state[KAL_STATE_SIZE] = to;
+  seq->state[KAL_STATE_CHANGES] += 1.0;
   PetscCall(KalEnsembleMapRows(1, &analysis->ensemble, VisitResize, analysis));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -336,10 +347,10 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   else PetscCall(Corrections(analysis, told, &in));
   PetscCall(KalInnovationDestroy(&in));
   seq->time += 1.0;
-  analysis->report.step = seq->repetitions;
+  analysis->report.step = Repetitions(seq);
   analysis->report.time = seq->time;
   *verdict              = KAL_VERDICT_ACCEPT;
-  if (seq->repetition == seq->repetitions) PetscFunctionReturn(PETSC_SUCCESS);
+  if (seq->repetition == Repetitions(seq)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KalEnsembleMapRows(1, &analysis->ensemble, VisitRows, analysis));
   *verdict = KAL_VERDICT_AGAIN;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -351,7 +362,7 @@ static PetscErrorCode Arrays(KalAnalysis analysis, PetscInt *count, KalArray arr
 
   PetscFunctionBeginUser;
   arrays[0] = (KalArray){.name = "time", .meaning = "presentations of mini-batches", .count = 1, .data = &seq->time};
-  arrays[1] = (KalArray){.name = "size", .meaning = "members that take part, the first ones; accuracy of the last score, -1: none", .count = 2, .data = seq->state};
+  arrays[1] = (KalArray){.name = "size", .meaning = "members that take part, the first ones; accuracy of the last score, -1: none; changes of the size", .count = 3, .data = seq->state};
   *count    = 2;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -392,6 +403,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
 +  -yegenoglu_repetitions <8> - presentations of a mini-batch, all in one cycle
 .  -yegenoglu_refresh <false> - g_qj follows the updates by the samples before q, to first order, as in a serial filter
 .  -yegenoglu_size_step <0> - members that the ensemble grows by where the accuracy of the mean network rises from one score (-run_evaluate_every) to the next, and shrinks by where it falls; 0: none
+.  -yegenoglu_repetitions_least <0> - with each change of the size one presentation less, down to so many; 0: they stay
 .  -yegenoglu_size_least <2>, -yegenoglu_size_first <0> - members it has at least, and begins with (0: all); -ensemble_size is the most
 .  -yegenoglu_size_accuracy <0.9> - accuracy above which the size follows it
 -  -yegenoglu_correction <none> - correction of sampling errors in the correlations of C_ug and C_gg of each sample: sec (-yegenoglu_correction_exponent <1>, -yegenoglu_correction_cutoff <0>), sec-fisher, or dropout (-yegenoglu_correction_probability <0.9>); not with refreshed predictions
@@ -402,7 +414,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
    -yegenoglu_refresh a presentation is, for a linear model, that of deterministic eki for the samples in turn.
 
    Covariances have the divisor N - 1, the paper's N. Gamma is -observations_noise, 0.01 in the paper, with -observations_batch 64 and -ensemble_size 5000. The paper's ensemble
-   grows and shrinks by 1000 between 1000 and 9000; in its code repetitions become fewer as well, here they do not. All updates of a presentation are one N x N transform, made on every rank from the
+   grows and shrinks by 1000 between 1000 and 9000; in its code repetitions become fewer as well (-yegenoglu_repetitions_least 1). All updates of a presentation are one N x N transform, made on every rank from the
    predictions of all members, 4 N^2 c flops for a sample of c outputs.
 
    An ensemble whose size changes holds -ensemble_size members, of which the first ones take part; the others lie at the mean of these, are not run, and have the status KAL_MEMBER_IDLE. Those

@@ -119,8 +119,8 @@ static void PresentationsFollowTheFormulas(void **state)
   KalOnEachCount(FormulasOn, NULL);
 }
 
-/* A cycle of the first `size` members is that of an ensemble of so many; the others lie at the mean of these. */
-static PetscErrorCode SizedCycle(Twin *twin, PetscInt size, double *U)
+/* A cycle of so many repetitions, of the first `size` members, is that of an ensemble of so many; the others lie at the mean of these. */
+static PetscErrorCode SizedCycle(Twin *twin, PetscInt size, PetscInt repetitions, double *U)
 {
   const PetscInt n = twin->n, N = twin->N;
   double         S[MOST_N * MOST_J], mean[MOST_N];
@@ -128,7 +128,7 @@ static PetscErrorCode SizedCycle(Twin *twin, PetscInt size, double *U)
   PetscFunctionBeginUser;
   memcpy(S, U, (size_t)(n * N) * sizeof *S);
   PetscCall(TwinCycle(twin));
-  PetscCall(Present(&twin->problem, &twin->batch, n, size, &cases[0], S));
+  for (PetscInt r = 0; r < repetitions; r++) PetscCall(Present(&twin->problem, &twin->batch, n, size, &cases[0], S));
   PetscCall(TwinState(twin, U));
   DenseMean(n, size, S, mean);
   KalNear(DenseDistance((size_t)(n * size), S, U), 0.0, 1e-9);
@@ -166,7 +166,7 @@ static PetscErrorCode SizedScore(Twin *twin, double accuracy, PetscInt before, P
 
 static PetscErrorCode SizesOn(MPI_Comm comm, void *ctx)
 {
-  Problem problem = {.type = "yegenoglu", .options = "-yegenoglu_repetitions 1 -yegenoglu_size_step 3 -yegenoglu_size_least 4 -yegenoglu_size_first 5 -observations_loss squared -observations_noise 0.4", .N = 10, .inputs = 4, .outputs = 3, .samples = 12, .labels = PETSC_TRUE, .noise = 0.4, .spread = 0.8};
+  Problem problem = {.type = "yegenoglu", .options = "-yegenoglu_repetitions 4 -yegenoglu_repetitions_least 2 -yegenoglu_size_step 3 -yegenoglu_size_least 4 -yegenoglu_size_first 5 -observations_loss squared -observations_noise 0.4", .N = 10, .inputs = 4, .outputs = 3, .samples = 12, .labels = PETSC_TRUE, .noise = 0.4, .spread = 0.8};
   Twin    twin;
   double  U[MOST_N * MOST_J];
 
@@ -175,18 +175,18 @@ static PetscErrorCode SizesOn(MPI_Comm comm, void *ctx)
   MakeData(&problem);
   PetscCall(TwinCreate(comm, &problem, "-ensemble_block_rows 3", &twin));
   PetscCall(TwinState(&twin, U));
-  PetscCall(SizedCycle(&twin, 5, U));
+  PetscCall(SizedCycle(&twin, 5, 4, U));
   PetscCall(SizedScore(&twin, 0.95, 5, 5, U)); /* no score before it */
   PetscCall(SizedScore(&twin, 0.97, 5, 8, U));
-  PetscCall(SizedCycle(&twin, 8, U));
+  PetscCall(SizedCycle(&twin, 8, 3, U));
   PetscCall(SizedScore(&twin, 0.96, 8, 5, U));
   PetscCall(SizedScore(&twin, 0.95, 5, 4, U)); /* the least */
-  PetscCall(SizedCycle(&twin, 4, U));
+  PetscCall(SizedCycle(&twin, 4, 2, U));
   PetscCall(SizedScore(&twin, 0.96, 4, 7, U));
   PetscCall(SizedScore(&twin, 0.5, 7, 7, U)); /* not good enough */
   PetscCall(SizedScore(&twin, 0.91, 7, 10, U));
   PetscCall(SizedScore(&twin, 0.92, 10, 10, U)); /* the most */
-  PetscCall(SizedCycle(&twin, 10, U));
+  PetscCall(SizedCycle(&twin, 10, 2, U));
   PetscCall(KalSameBits(comm, U, (size_t)(twin.n * twin.N) * sizeof *U));
   PetscCall(TwinDestroy(&twin));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -226,6 +226,8 @@ static void Refusals(void **state)
   KalRefused(OneCycle(&problem), "-yegenoglu_size_step -1");
   problem.options = "-yegenoglu_size_first 3";
   KalRefused(OneCycle(&problem), "give -yegenoglu_size_step");
+  problem.options = "-yegenoglu_repetitions 3 -yegenoglu_repetitions_least 4 -yegenoglu_size_step 2";
+  KalRefused(OneCycle(&problem), "-yegenoglu_repetitions_least 4: must be from 0 to -yegenoglu_repetitions 3");
   problem.options = NULL;
   problem.labels  = PETSC_TRUE;
   MakeData(&problem);

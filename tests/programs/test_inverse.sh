@@ -66,7 +66,7 @@ cases=(
   "yegenoglu $network -analysis_type yegenoglu -yegenoglu_repetitions 2 -yegenoglu_refresh -ensemble_size 11"
   "venkf -observations_path classes.h5 -observations_loss cross-entropy -mlp_layers 4,3,3 -observations_batch 7 -ensemble_block_rows 6 -analysis_type venkf -ensemble_size 11"
   "yegenoglu-dropout $network -analysis_type yegenoglu -yegenoglu_repetitions 2 -yegenoglu_correction dropout -ensemble_size 11 -ensemble_exchange messages"
-  "yegenoglu-size -observations_path classes.h5 -observations_loss squared -mlp_layers 4,3,3 -observations_batch 7 -ensemble_block_rows 6 -analysis_type yegenoglu -yegenoglu_repetitions 2 -ensemble_size 13 -yegenoglu_size_step 3 -yegenoglu_size_first 4 -yegenoglu_size_accuracy 0 -run_evaluate_every 1"
+  "yegenoglu-size -observations_path classes.h5 -observations_loss squared -mlp_layers 4,3,3 -observations_batch 7 -ensemble_block_rows 6 -analysis_type yegenoglu -yegenoglu_repetitions 2 -ensemble_size 13 -yegenoglu_size_step 3 -yegenoglu_size_first 4 -yegenoglu_size_accuracy 0 -yegenoglu_repetitions_least 1 -run_evaluate_every 1"
   "eki-layers $network -analysis_type eki -eki_blocks layers -eki_update stochastic -ensemble_size 7 -ensemble_exchange messages"
   "enkf $network -analysis_type enkf -inflation_factor 1.02 -ensemble_size 11"
 )
