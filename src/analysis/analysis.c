@@ -378,7 +378,7 @@ PetscErrorCode KalAnalysisSetMean(KalAnalysis analysis, PetscScalar *mean)
 -  -analysis_schedule_cycles <0> - cycles over which schedules of step and spread run; of a method that has them
 
    Note:
-   The linear system of eki, etki, haber, esmda, oi, 3dvar and extkf is a KSP with the prefix analysis_ : -analysis_ksp_type, -analysis_pc_type and
+   The linear system of the methods that form one (share/doc/options.md has their names) is a KSP with the prefix analysis_ : -analysis_ksp_type, -analysis_pc_type and
    so on. The others take an eigen-decomposition, and none of these options. climatology and methods from outside the library have no space.
 
 .seealso: KalAnalysisGetKSP()

@@ -45,6 +45,7 @@ PetscErrorCode KalCorrectionSetUp(KalAnalysis analysis, const char *prefix, cons
   PetscCheck(c->probability > 0.0 && c->probability <= 1.0, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-%s_correction_probability %g: must be above 0 and at most 1", prefix, (double)c->probability);
   if (c->type == KAL_CORRECT_NONE) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(analysis->space == KAL_SPACE_AUTO || analysis->space == KAL_SPACE_OBSERVATION, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_correction %s forms the covariances with the observations, and solves in their space; leave -analysis_space out", prefix, KalCorrects[c->type]);
+  PetscCheck(analysis->precision == KAL_DOUBLE, analysis->comm, PETSC_ERR_ARG_INCOMP, "-%s_correction %s: the update is no transform of the members any more, so that -analysis_transform_precision does not go with it; leave it out", prefix, KalCorrects[c->type]);
   analysis->takes |= KAL_TAKES_SOLVER;
   analysis->space          = KAL_SPACE_OBSERVATION;
   analysis->needs.gathered = 4;
@@ -55,10 +56,14 @@ PetscErrorCode KalCorrectionSetUp(KalAnalysis analysis, const char *prefix, cons
 /* Memory, and ranks that would not agree, where p observations are taken at a time. */
 PetscErrorCode KalCorrectionCheck(KalAnalysis analysis, const char *prefix, const KalCorrection *c, PetscInt p)
 {
+  PetscInt rows = 0;
+
   PetscFunctionBeginUser;
   if (c->type == KAL_CORRECT_NONE) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCheck(analysis->uniform, analysis->comm, PETSC_ERR_SUP, "-%s_correction %s needs the same BLAS kernels on every rank; these ranks run different ones: set OPENBLAS_CORETYPE, or leave it out", prefix, KalCorrects[c->type]);
-  analysis->needs.work = 24.0 * p * ((PetscReal)p + analysis->N);
+  analysis->needs.work = 24.0 * p * (2.0 * p + analysis->N); /* with what an eigen-decomposition takes */
+  if (analysis->ensemble) PetscCall(KalEnsembleGetBlocks(analysis->ensemble, &rows, NULL));
+  analysis->needs.work += 8.0 * rows * ((PetscReal)analysis->N + p);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -96,6 +101,7 @@ static void NiceSums(const KalCorrection *c, PetscReal r, PetscReal *sums)
 {
   PetscReal e = 0.0, power = r;
 
+  if (r == 0.0) return; /* nothing to correct: what has no spread, as an observation that was rejected, has no errors either */
   for (PetscInt k = 0; k < KAL_NICE_POWERS; k++) {
     const PetscReal next = power * r * r - r;
 
@@ -236,7 +242,7 @@ PetscErrorCode KalCorrectionPrepare(KalAnalysis analysis, const KalTold *told, c
   PetscCall(PetscFree3(c->A, c->sd, c->M));
   PetscCall(PetscMalloc3(size, &c->A, in->p, &c->sd, size, &c->M));
   PetscCall(PetscArraycpy(c->A, in->A, size));
-  if (in->p != c->p) c->rows = 0; /* X and C are made anew */
+  if (in->p != c->p || in->N != c->N) c->rows = 0; /* X and C are made anew */
   c->N      = in->N;
   c->p      = in->p;
   c->active = in->active;
@@ -294,6 +300,18 @@ PetscErrorCode KalCorrectionRows(KalAnalysis analysis, KalCorrection *c, const K
     for (PetscInt i = 0; c->status[j] == KAL_MEMBER_OK && i < b; i++) rows->x[0][i + (size_t)j * (size_t)rows->ld[0]] += c->X[i + (size_t)j * b];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The work of a block goes from one correction to another of the same sizes. */
+void KalCorrectionHand(KalCorrection *from, KalCorrection *to)
+{
+  to->X    = from->X;
+  to->C    = from->C;
+  to->rows = from->rows;
+  to->N    = from->N;
+  to->p    = from->p;
+  from->X = from->C = NULL;
+  from->rows        = 0;
 }
 
 PetscErrorCode KalCorrectionDestroy(KalCorrection *c)

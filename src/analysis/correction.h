@@ -45,6 +45,7 @@ PETSC_INTERN PetscErrorCode KalCorrectionSetUp(KalAnalysis, const char *prefix, 
 PETSC_INTERN PetscErrorCode KalCorrectionCheck(KalAnalysis, const char *prefix, const KalCorrection *, PetscInt p);
 PETSC_INTERN PetscErrorCode KalCorrectionPrepare(KalAnalysis, const KalTold *, const KalInnovation *, const KalStatus *, PetscReal shift, PetscReal perturbed, KalCorrection *);
 PETSC_INTERN PetscErrorCode KalCorrectionRows(KalAnalysis, KalCorrection *, const KalRows *);
+PETSC_INTERN void           KalCorrectionHand(KalCorrection *from, KalCorrection *to);
 PETSC_INTERN PetscErrorCode KalCorrectionDestroy(KalCorrection *);
 
 #endif

@@ -54,8 +54,8 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
     filter->prepare = Prepare;
     filter->update  = Update;
   }
-  PetscCall(Method(analysis)->base.setup(analysis));
   PetscCall(KalCorrectionSetUp(analysis, "enkf", c));
+  PetscCall(Method(analysis)->base.setup(analysis));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

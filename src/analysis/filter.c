@@ -27,7 +27,7 @@ static PetscErrorCode SetUp(KalAnalysis analysis)
   PetscCheck(analysis->space != KAL_SPACE_MATRIXFREE, analysis->comm, PETSC_ERR_ARG_INCOMP, "-analysis_space matrix-free: %s needs the matrix; leave the option out, or use ensemble", analysis->type);
   PetscCheck(!filter->ensemblespace || analysis->space != KAL_SPACE_OBSERVATION, analysis->comm, PETSC_ERR_ARG_INCOMP, "-analysis_space observation: %s works in ensemble space; leave the option out", analysis->type);
   if (filter->ensemblespace) analysis->space = KAL_SPACE_ENSEMBLE;
-  analysis->needs.least  = 2;
+  analysis->needs.least  = PetscMax(2, analysis->needs.least);
   analysis->needs.points = analysis->N;
   if (filter->wants & KAL_WANT_ANOMALIES) analysis->needs.gathered = 1;
   PetscCall(PetscMalloc3(N, &filter->status, NN, &filter->T, N, &filter->w));
@@ -221,7 +221,7 @@ static PetscErrorCode Tell(KalAnalysis analysis, const KalTold *told, KalVerdict
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* a y + b y0 about the mean of x: what the anomalies of a block's rows become, with y0 the departures of `old` from its mean; failed members are left. */
+/* a y + b y0 about the mean of x: what the anomalies of a block's rows become, with y0 the departures of `old` from its mean (NULL where b is 0); failed members are left. */
 static void Combine(const KalFilter *filter, const KalRows *rows, PetscReal a, PetscReal b, const PetscScalar *old)
 {
   const size_t ld = (size_t)rows->ld[0];
@@ -232,12 +232,12 @@ static void Combine(const KalFilter *filter, const KalRows *rows, PetscReal a, P
     for (PetscInt j = 0; j < rows->members[0]; j++) {
       if (filter->status[j] != KAL_MEMBER_OK) continue;
       mean += rows->x[0][i + (size_t)j * ld] / filter->active;
-      before += old[i + (size_t)j * (size_t)rows->count] / filter->active;
+      if (old) before += old[i + (size_t)j * (size_t)rows->count] / filter->active;
     }
     for (PetscInt j = 0; j < rows->members[0]; j++) {
       PetscScalar *x = &rows->x[0][i + (size_t)j * ld];
 
-      if (filter->status[j] == KAL_MEMBER_OK) *x = mean + a * (*x - mean) + b * (old[i + (size_t)j * (size_t)rows->count] - before);
+      if (filter->status[j] == KAL_MEMBER_OK) *x = mean + a * (*x - mean) + (old ? b * (old[i + (size_t)j * (size_t)rows->count] - before) : 0.0);
     }
   }
 }
@@ -249,9 +249,9 @@ static PetscErrorCode Update(KalAnalysis analysis, const KalRows *rows)
   const PetscReal  rtpp   = filter->inflation.rtpp;
 
   PetscFunctionBeginUser;
-  if (filter->prior != 1.0) Combine(filter, rows, filter->prior, 0.0, filter->work);
+  if (filter->prior != 1.0) Combine(filter, rows, filter->prior, 0.0, NULL);
   PetscCall(filter->update(analysis, rows));
-  if (filter->posterior != 1.0 || rtpp != 0.0) Combine(filter, rows, filter->posterior * (1.0 - rtpp), filter->prior * filter->posterior * rtpp, filter->work);
+  if (filter->posterior != 1.0 || rtpp != 0.0) Combine(filter, rows, filter->posterior * (1.0 - rtpp), filter->prior * filter->posterior * rtpp, rtpp != 0.0 ? filter->work : NULL);
   PetscCall(KalTransformRecoverRows(analysis, filter->cycle, analysis->N, filter->status, filter->active, rows->count, rows->x[0], rows->ld[0]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -259,7 +259,7 @@ static PetscErrorCode Update(KalAnalysis analysis, const KalRows *rows)
 static PetscErrorCode Rows(KalAnalysis analysis, const KalRows *rows)
 {
   KalFilter      *filter = (KalFilter *)analysis->data;
-  const PetscBool other = (PetscBool)(filter->observed && filter->update), keep = (PetscBool)(filter->inflation.rtps != 0.0 || filter->update);
+  const PetscBool other = (PetscBool)(filter->observed && filter->update), keep = (PetscBool)(filter->inflation.rtps != 0.0 || (other && filter->inflation.rtpp != 0.0));
   PetscInt        most, j;
 
   PetscFunctionBeginUser;

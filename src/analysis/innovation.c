@@ -284,7 +284,7 @@ PetscErrorCode KalInnovationSpace(KalAnalysis analysis, PetscInt N, PetscInt p, 
   *space = analysis->space;
   if (*space == KAL_SPACE_AUTO) *space = p < N ? KAL_SPACE_OBSERVATION : KAL_SPACE_ENSEMBLE;
   PetscCheck(*space != KAL_SPACE_ENSEMBLE || N <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "A system in ensemble space has the size N = %" PetscInt_FMT "; at most %d is possible: use fewer members, a batch with fewer observations than members, or -analysis_space matrix-free", N, KAL_MOST_SYSTEM);
-  PetscCheck(*space != KAL_SPACE_OBSERVATION || p <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "A system in observation space has the size p = %" PetscInt_FMT "; at most %d is possible: use -analysis_space ensemble or a smaller -observations_batch", p, KAL_MOST_SYSTEM);
+  PetscCheck(*space != KAL_SPACE_OBSERVATION || p <= KAL_MOST_SYSTEM, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "A system in observation space has the size p = %" PetscInt_FMT "; at most %d is possible: use -analysis_space ensemble, a smaller -observations_batch or no correction of the correlations", p, KAL_MOST_SYSTEM);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -81,6 +81,7 @@ static PetscErrorCode CheckCorrection(KalAnalysis analysis, const KalSequential 
   PetscCheck(type == KAL_CORRECT_NONE || !seq->refresh, analysis->comm, PETSC_ERR_ARG_INCOMP, "-yegenoglu_refresh: predictions follow updates that are one transform of the members, and with -yegenoglu_correction %s they are none; leave one of them out", KalCorrects[type]);
   PetscCheck(type != KAL_CORRECT_NICE, analysis->comm, PETSC_ERR_ARG_INCOMP, "-yegenoglu_correction nice chooses by all correlations with a batch at once, and yegenoglu takes its samples one after the other; take sec, sec-fisher or dropout");
   PetscCall(KalCorrectionSetUp(analysis, "yegenoglu", &seq->correction));
+  PetscCheck(!seq->step || seq->least >= analysis->needs.least, analysis->comm, PETSC_ERR_ARG_OUTOFRANGE, "-yegenoglu_size_least %" PetscInt_FMT ": must be at least %" PetscInt_FMT " with -yegenoglu_correction %s", seq->least, analysis->needs.least, KalCorrects[type]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -203,6 +204,7 @@ static PetscErrorCode Transform(KalAnalysis analysis, const KalTold *told, const
 static PetscErrorCode FreeSamples(KalSequential *seq)
 {
   PetscFunctionBeginUser;
+  if (seq->count) KalCorrectionHand(&seq->samples[0], &seq->correction);
   for (PetscInt q = 0; q < seq->count; q++) PetscCall(KalCorrectionDestroy(&seq->samples[q]));
   PetscCall(PetscFree(seq->samples));
   seq->count = 0;
@@ -232,6 +234,7 @@ static PetscErrorCode Corrections(KalAnalysis analysis, const KalTold *told, con
     }
     *one       = seq->correction;
     one->first = first;
+    KalCorrectionHand(&seq->correction, one); /* to the first */
     PetscCall(KalCorrectionPrepare(analysis, told, &sample, seq->status, 1.0, 0.0, one));
     one->key.cycle = seq->presented;
   }
@@ -261,7 +264,10 @@ static PetscErrorCode Rows(KalAnalysis analysis, const KalRows *rows)
   const KalSequential *seq = (const KalSequential *)analysis->data;
 
   PetscFunctionBeginUser;
-  for (PetscInt q = 0; q < seq->count; q++) PetscCall(KalCorrectionRows(analysis, &seq->samples[q], rows));
+  for (PetscInt q = 0; q < seq->count; q++) {
+    PetscCall(KalCorrectionRows(analysis, &seq->samples[q], rows));
+    if (seq->count > 1) KalCorrectionHand(&seq->samples[q], &seq->samples[(q + 1) % seq->count]);
+  }
   if (!seq->count) PetscCall(KalTransformRows(analysis, rows->count, seq->status, rows->x[0], rows->ld[0], rows->x[0], rows->ld[0]));
   PetscCall(KalTransformRecoverRows(analysis, seq->presented, Size(seq), seq->status, seq->active, rows->count, rows->x[0], rows->ld[0]));
   PetscCall(Rest(rows, Size(seq)));
@@ -362,8 +368,11 @@ static PetscErrorCode Arrays(KalAnalysis analysis, PetscInt *count, KalArray arr
 
   PetscFunctionBeginUser;
   arrays[0] = (KalArray){.name = "time", .meaning = "presentations of mini-batches", .count = 1, .data = &seq->time};
-  arrays[1] = (KalArray){.name = "size", .meaning = "members that take part, the first ones; accuracy of the last score, -1: none; changes of the size", .count = 3, .data = seq->state};
+  arrays[1] = (KalArray){.name = "size", .meaning = "members that take part, the first ones; accuracy of the last score, -1: none", .count = 2, .data = seq->state};
   *count    = 2;
+  if (!seq->fewest) PetscFunctionReturn(PETSC_SUCCESS);
+  arrays[2] = (KalArray){.name = "changes", .meaning = "changes of the size, each of which takes a repetition away", .count = 1, .data = &seq->state[KAL_STATE_CHANGES]};
+  *count    = 3;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -372,8 +381,9 @@ static PetscErrorCode View(KalAnalysis analysis, PetscViewer viewer)
   const KalSequential *seq = (const KalSequential *)analysis->data;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscViewerASCIIPrintf(viewer, "  each batch %" PetscInt_FMT " times, predictions %s\n", seq->repetitions, seq->refresh ? "follow the updates within it" : "are those before it"));
+  PetscCall(PetscViewerASCIIPrintf(viewer, "  each batch %" PetscInt_FMT " times, predictions %s\n", Repetitions(seq), seq->refresh ? "follow the updates within it" : "are those before it"));
   if (seq->step) PetscCall(PetscViewerASCIIPrintf(viewer, "  %" PetscInt_FMT " members take part; %" PetscInt_FMT " more or fewer, from %" PetscInt_FMT " on, with the accuracy where it is above %g\n", Size(seq), seq->step, seq->least, (double)seq->above));
+  if (seq->fewest) PetscCall(PetscViewerASCIIPrintf(viewer, "  one time less with each such change, down to %" PetscInt_FMT "\n", seq->fewest));
   if (seq->correction.type != KAL_CORRECT_NONE) PetscCall(PetscViewerASCIIPrintf(viewer, "  correlations corrected by %s\n", KalCorrects[seq->correction.type]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -384,6 +394,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
 
   PetscFunctionBeginUser;
   PetscCall(FreeSamples(seq));
+  PetscCall(KalCorrectionDestroy(&seq->correction));
   PetscCall(PetscFree2(seq->status, seq->T));
   PetscCall(PetscFree(analysis->data));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -415,7 +426,7 @@ static PetscErrorCode Destroy(KalAnalysis analysis)
 
    Covariances have the divisor N - 1, the paper's N. Gamma is -observations_noise, 0.01 in the paper, with -observations_batch 64 and -ensemble_size 5000. The paper's ensemble
    grows and shrinks by 1000 between 1000 and 9000; in its code repetitions become fewer as well (-yegenoglu_repetitions_least 1). All updates of a presentation are one N x N transform, made on every rank from the
-   predictions of all members, 4 N^2 c flops for a sample of c outputs.
+   predictions of all members, 4 N^2 c flops for a sample of c outputs. With -yegenoglu_correction each sample moves the rows by itself, 4 n N c/P flops.
 
    An ensemble whose size changes holds -ensemble_size members, of which the first ones take part; the others lie at the mean of these, are not run, and have the status KAL_MEMBER_IDLE. Those
    that join are draws from the Gaussian of those that are there, those that leave are the last. The ranks that hold the others wait while members are run, unless with -run_schedule dynamic.

@@ -80,7 +80,7 @@ static PetscErrorCode RefuseMethod(KalRun run, PetscBool refused)
 .  -run_survivors <N/2> - members of the prior that must be in order
 .  -analysis_type <letkf, etkf> - the method: enkf, etkf, estkf, denkf, ensrf, letkf, enkfn or one that was registered. letkf where
                                   -localization_radius is given, else etkf
-.  -analysis_..., -inflation_..., -localization_..., -letkf_..., -enkfn_... - as the method has them
+.  -analysis_..., -inflation_..., -localization_..., -letkf_..., -enkf_..., -enkfn_... - as the method has them
 .  -observations_reject <0> - background check
 -  -ensemble_block_rows, -ensemble_exchange - as in any run
 
@@ -269,6 +269,7 @@ static PetscErrorCode SetUp(KalOffline *o)
   KalRun      run = o->run;
   KalSnapshot file;
   PetscInt    previous = -1;
+  KSP         ksp;
 
   PetscFunctionBeginUser;
   PetscCall(KalOfflineCheckPaths(o));
@@ -276,7 +277,8 @@ static PetscErrorCode SetUp(KalOffline *o)
   PetscCall(SetUpModel(o));
   PetscCall(SetUpObservations(o));
   PetscCall(SetUpAnalysis(o));
-  PetscCall(KalOptionsRefuseUnknown(run->comm, KAL_SOLVER_NONE));
+  PetscCall(KalAnalysisGetKSP(run->analysis, &ksp));
+  PetscCall(KalOptionsRefuseUnknown(run->comm, ksp ? KAL_SOLVER_HERE : KAL_SOLVER_NONE));
   if (run->restart[0]) PetscCall(KalOfflineReadPrevious(o, &previous));
   if (run->cycle < 0) run->cycle = previous + 1;
   PetscCall(KalSnapshotOpen(run->comm, o->posterior, KAL_SNAPSHOT_WRITE, &file)); /* whether it can be written */

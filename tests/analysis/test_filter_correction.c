@@ -83,12 +83,16 @@ static void CorrectionsChangeTheMean(void **state)
 static void Refusals(void **state)
 {
   static const Refusal refused[] = {
-      {"enkf",      "-enkf_correction sec -enkf_correction_cutoff 1",            "-enkf_correction_cutoff 1"           },
-      {"enkf",      "-enkf_correction dropout -enkf_correction_probability 1.5", "-enkf_correction_probability 1.5"    },
-      {"enkf",      "-enkf_correction nice -analysis_rotate",                    "-analysis_rotate does not go with it"},
-      {"enkf",      "-enkf_correction nice -analysis_space ensemble",            "leave -analysis_space out"           },
-      {"yegenoglu", "-yegenoglu_correction nice",                                "take sec, sec-fisher or dropout"     },
-      {"yegenoglu", "-yegenoglu_correction sec -yegenoglu_refresh true",         "leave one of them out"               },
+      {"enkf",      "-enkf_correction sec -enkf_correction_cutoff 1",                           "-enkf_correction_cutoff 1"                  },
+      {"enkf",      "-enkf_correction dropout -enkf_correction_probability 1.5",                "-enkf_correction_probability 1.5"           },
+      {"enkf",      "-enkf_correction nice -analysis_rotate",                                   "-analysis_rotate does not go with it"       },
+      {"enkf",      "-enkf_correction nice -analysis_space ensemble",                           "leave -analysis_space out"                  },
+      {"enkf",      "-enkf_correction nice -analysis_space matrix-free",                        "leave -analysis_space out"                  },
+      {"enkf",      "-enkf_correction sec -analysis_transform_precision single",                "leave it out"                               },
+      {"eki",       "-eki_correction sec -analysis_transform_precision single",                 "leave it out"                               },
+      {"yegenoglu", "-yegenoglu_correction sec -yegenoglu_size_step 1 -yegenoglu_size_first 3", "-yegenoglu_size_least 2: must be at least 4"},
+      {"yegenoglu", "-yegenoglu_correction nice",                                               "take sec, sec-fisher or dropout"            },
+      {"yegenoglu", "-yegenoglu_correction sec -yegenoglu_refresh true",                        "leave one of them out"                      },
   };
 
   (void)state;

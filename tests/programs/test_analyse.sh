@@ -74,6 +74,7 @@ write("places.h5", entry=entry, value=value, error=error, location=places, kind=
 far = value.copy()
 far[[4, 9]] += [60.0, -45.0]
 write("far.h5", entry=entry, value=far, error=error)
+write("more.h5", entry=np.append(entry, np.arange(1, 17, 2)), value=np.append(value, 900.0 + np.arange(8)), error=np.append(error, np.ones(8)))
 # Three times of a run whose model is the identity.
 times = np.repeat([1.0, 2.0, 3.0], 20)
 values = np.concatenate([value + 0.3 * rng.standard_normal(20) for _ in range(3)])
@@ -97,6 +98,12 @@ go etkf-dense prior.h5 dense.h5 -analysis_type etkf -inflation_factor 1.1
 go etkf-rows prior.h5 rows.h5 -analysis_type etkf -inflation_factor 1.3 -inflation_on prior-covariance
 go etkf-reject prior.h5 far.h5 -observations_reject 4
 go etkf-failed failed.h5 obs.h5
+go enkf-nice prior.h5 obs.h5 -analysis_type enkf -enkf_correction nice -observations_reject 6
+go enkf-nice-more prior.h5 more.h5 -analysis_type enkf -enkf_correction nice -observations_reject 6 -analysis_ksp_converged_reason
+check "observations that are rejected change no correction" "$PYTHON" -c "
+import h5py, numpy
+a, b = (h5py.File(f, 'r')['members'][()] for f in ('enkf-nice.h5', 'enkf-nice-more.h5'))
+raise SystemExit(not abs(a - b).max() < 1e-11)"
 go etkf-survivors survivors.h5 obs.h5
 go denkf prior.h5 obs.h5 -analysis_type denkf
 go letkf prior.h5 rows.h5 -localization_radius 3 -letkf_batch 1

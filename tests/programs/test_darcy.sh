@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# labels: long
 # Fields of groundwater flow: the ready option files against the truths of the example; the same bits on any ranks and through a restart.
 # shellcheck source=tests/programs/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"

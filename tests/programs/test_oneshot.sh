@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# labels: long
 # One-shot inversion: the ready option files against the posterior that NumPy finds; the same bits on any ranks and through a restart.
 # shellcheck source=tests/programs/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"

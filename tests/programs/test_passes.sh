@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# labels: long
 # Forward passes: what the result line says against what each method is known to ask for; on other ranks, through a restart, in the history.
 # shellcheck source=tests/programs/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
