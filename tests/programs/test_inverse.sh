@@ -90,7 +90,7 @@ for case in "${cases[@]}"; do
   run 2 "$kalmia" -restart s.h5.3 -snapshot_path r.h5 >out 2>err || grep kalmia err
   same "$name: restarted after cycle 2" "$(result_value checksum <out)" "$first"
   if [ "$name" = yegenoglu-size ]; then
-    expect_fail "give -yegenoglu_size_step, as it did" run 2 "$kalmia" -restart s.h5.3 -yegenoglu_size_step 0 -yegenoglu_size_first 0
+    expect_fail "give -yegenoglu_size_step, as it did" run 2 "$kalmia" -restart s.h5.3 -yegenoglu_size_step 0 -yegenoglu_size_first 0 -yegenoglu_repetitions_least 0
   fi
 done
 
